@@ -1,0 +1,120 @@
+package wire
+
+import (
+	"time"
+
+	"borealis/tunnel/keys"
+)
+
+// Hello is the first message of an agent on a new channel. All that it says
+// about the device is for people; who the device is, its TLS certificate says.
+type Hello struct {
+	Nonce     string `json:"nonce"`   // Fresh for this connection; tokens name it.
+	Version   string `json:"version"` // Of the agent.
+	Hostname  string `json:"hostname"`
+	OS        string `json:"os"` // windows, linux, …
+	OSVersion string `json:"os_version"`
+	Arch      string `json:"arch"`
+	Link      string `json:"link"`    // The kind of WireGuard interface it uses.
+	Dialled   string `json:"dialled"` // The host:port at which it reached the engine.
+	Tunnel    string `json:"tunnel"`  // The tunnel it still holds, or "".
+}
+
+// Welcome answers [Hello].
+type Welcome struct {
+	DeviceID   string          `json:"device_id"`
+	State      string          `json:"state"` // pending, active, …
+	ServerTime time.Time       `json:"server_time"`
+	TokenKeys  []keys.TokenKey `json:"token_keys,omitempty"` // To be accepted only when the identity key vouches for them.
+}
+
+// Start asks for a tunnel.
+type Start struct {
+	Tunnel       string `json:"tunnel"`
+	Token        string `json:"token"`
+	PresharedKey string `json:"preshared_key"` // 32 bytes in base64. Never logged.
+}
+
+// Ready says that the agent's end waits for [Admit].
+type Ready struct {
+	Tunnel       string `json:"tunnel"`
+	Token        string `json:"token"`         // The one from [Start].
+	WireGuardKey string `json:"wireguard_key"` // The agent's public key for this tunnel.
+}
+
+// Admit says that the engine's end is up: the agent may add its peer.
+type Admit struct {
+	Tunnel string `json:"tunnel"`
+}
+
+// Stop asks for the end of a tunnel.
+type Stop struct {
+	Tunnel string `json:"tunnel"`
+	Reason string `json:"reason"`
+}
+
+// Renew lengthens a tunnel's lease to so many seconds from now.
+type Renew struct {
+	Tunnel  string `json:"tunnel"`
+	Seconds int    `json:"seconds"`
+}
+
+// Refused answers [Start] when no tunnel comes of it.
+type Refused struct {
+	Tunnel string `json:"tunnel"`
+	Reason string `json:"reason"` // Busy, TokenRejected or StartFailed.
+	Detail string `json:"detail"` // For the log.
+}
+
+// Stopped says that the agent ended a tunnel by itself.
+type Stopped struct {
+	Tunnel string `json:"tunnel"`
+	Reason string `json:"reason"`
+}
+
+// FromEngine is a message of the engine: exactly one member is set.
+type FromEngine struct {
+	Welcome *Welcome `json:"welcome,omitempty"`
+	Start   *Start   `json:"start,omitempty"`
+	Admit   *Admit   `json:"admit,omitempty"`
+	Stop    *Stop    `json:"stop,omitempty"`
+	Renew   *Renew   `json:"renew,omitempty"`
+}
+
+// FromAgent is a message of an agent: exactly one member is set.
+type FromAgent struct {
+	Hello   *Hello   `json:"hello,omitempty"`
+	Ready   *Ready   `json:"ready,omitempty"`
+	Refused *Refused `json:"refused,omitempty"`
+	Stopped *Stopped `json:"stopped,omitempty"`
+}
+
+// Encode returns the JSON form of a valid message.
+func (m FromEngine) Encode() ([]byte, error) { return encode(m, m.check) }
+
+// Encode returns the JSON form of a valid message.
+func (m FromAgent) Encode() ([]byte, error) { return encode(m, m.check) }
+
+// DecodeFromEngine reads a message of the engine, strictly.
+func DecodeFromEngine(b []byte) (FromEngine, error) {
+	var m FromEngine
+	if err := decode(b, &m); err != nil {
+		return FromEngine{}, err
+	}
+	if err := m.check(); err != nil {
+		return FromEngine{}, err
+	}
+	return m, nil
+}
+
+// DecodeFromAgent reads a message of an agent, strictly.
+func DecodeFromAgent(b []byte) (FromAgent, error) {
+	var m FromAgent
+	if err := decode(b, &m); err != nil {
+		return FromAgent{}, err
+	}
+	if err := m.check(); err != nil {
+		return FromAgent{}, err
+	}
+	return m, nil
+}

@@ -1,0 +1,64 @@
+// Package wire has every message that crosses between engine and agent.
+//
+// Three things cross. A [Code] is carried by a person and lets an agent enrol.
+// An [EnrolRequest] and its answer are one HTTP exchange. After that the agent
+// holds a WebSocket, the channel, on which it says [Hello] first, the engine
+// answers [Welcome], and then each side sends [FromAgent] and [FromEngine]
+// messages as JSON text frames. Decoding is strict: what these types cannot say
+// is refused whole, and encoding refuses what decoding would.
+package wire
+
+import "time"
+
+// TLS server names by which an agent chooses the engine's personality. They are
+// never looked up; the engine's web certificate does not hold them.
+const (
+	// ServerName leads to the channel. The engine asks for an agent's certificate.
+	ServerName = "agent.borealis.internal"
+	// EnrolServerName leads to PathEnrol and nothing else, with any Ed25519
+	// certificate.
+	EnrolServerName = "enrol.borealis.internal"
+)
+
+// Where the channel and enrolment are found.
+const (
+	PathChannel = "/agent/channel"
+	PathEnrol   = "/agent/enrol"
+	Subprotocol = "channel.borealis.v1" // Of the channel's WebSocket.
+)
+
+// Ports and limits that both sides know.
+const (
+	ShellPort  = 47002    // TCP, the agent's SSH server in the tunnel.
+	UDPPort    = 30000    // The engine's WireGuard listener, unless it says otherwise.
+	MaxMessage = 64 << 10 // Bytes of one message.
+)
+
+// FlowRequest is an SSH channel request without reply, with the payload
+// struct{ Limit uint64 }: the count of output bytes, since the shell started,
+// that the agent may have sent. The latest value holds; before the first there
+// is no limit.
+const FlowRequest = "flow@borealis"
+
+// Times that both sides keep.
+const (
+	Heartbeat    = 15 * time.Second // Between pings of the agent.
+	Lease        = 90 * time.Second // A tunnel's life after its start or last [Renew].
+	Renewal      = 30 * time.Second // Between renewals by the engine.
+	ChannelGrace = 60 * time.Second // A tunnel's life without a channel.
+)
+
+// Reasons in [Refused].
+const (
+	Busy          = "busy"           // Another tunnel is up.
+	TokenRejected = "token_rejected" // The token did not pass.
+	StartFailed   = "start_failed"   // The device could not bring the tunnel up.
+)
+
+// Reasons in [Stopped].
+const (
+	AgentShutdown = "agent_shutdown" // The agent's program ends.
+	LeaseExpired  = "lease_expired"  // The engine did not renew.
+	ChannelLost   = "channel_lost"   // The engine was out of reach for ChannelGrace.
+	LinkFailed    = "link_failed"    // The WireGuard interface or the shell server died.
+)
