@@ -1,0 +1,2 @@
+DELETE FROM code
+WHERE id = :id;

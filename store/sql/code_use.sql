@@ -1,0 +1,4 @@
+UPDATE code
+SET used = used + 1
+WHERE id = :id
+  AND used < uses;

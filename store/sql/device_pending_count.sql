@@ -1,0 +1,3 @@
+SELECT count(*) AS count
+FROM device
+WHERE state = 'pending';

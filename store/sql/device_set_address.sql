@@ -1,0 +1,3 @@
+UPDATE device
+SET virtual_ip = :virtual_ip
+WHERE id = :id;

@@ -1,0 +1,3 @@
+UPDATE device
+SET state = :state
+WHERE id = :id;

@@ -1,0 +1,3 @@
+SELECT id, name, password_hash, role, created_at
+FROM operator
+WHERE id = :id;

@@ -1,0 +1,3 @@
+UPDATE operator
+SET password_hash = :password_hash
+WHERE id = :id;

@@ -1,0 +1,3 @@
+DELETE FROM session
+WHERE seen_at < :idle_before
+   OR expires_at <= :now;
