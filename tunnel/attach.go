@@ -1,0 +1,243 @@
+package tunnel
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"borealis/store"
+)
+
+// A Holder is who uses a tunnel, and where from.
+type Holder struct {
+	OperatorID string
+	Operator   string // name
+	Session    string // id of the web session or of the API token
+	Tab        string // id of the browser tab; empty for the API
+}
+
+// holderKey is one place that a holder uses a tunnel from.
+type holderKey struct{ session, tab string }
+
+// An attachment is one holder's use of a tunnel.
+type attachment struct {
+	holder Holder
+	since  time.Time
+	kind   string
+}
+
+// Attached is an attachment as people see it.
+type Attached struct {
+	Name  string
+	Since time.Time
+	Kind  string // console, terminal, or api
+}
+
+func holderKind(h Holder) string {
+	if h.Tab == "" {
+		return "api"
+	}
+	return "console"
+}
+
+// attach counts a holder in, once. It reports false when the tunnel is ending.
+func (m *Manager) attach(ctx context.Context, s *session, h Holder, kind string) bool {
+	s.mu.Lock()
+	if s.closing() || s.holders == nil {
+		s.mu.Unlock()
+		return false
+	}
+	k := holderKey{h.Session, h.Tab}
+	a := s.holders[k]
+	fresh := a == nil
+	if fresh {
+		a = &attachment{holder: h, since: time.Now()}
+		s.holders[k] = a
+	}
+	if fresh || kind == "terminal" {
+		a.kind = kind
+	}
+	others := len(s.holders) > 1
+	s.mu.Unlock()
+	s.idle.touch()
+	if fresh {
+		m.pages.expect(h.Tab, m.releaseTab)
+		if others {
+			m.record(ctx, store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: h.Operator, Kind: "operator_joined"})
+		}
+		m.watch.tell(s.device.ID)
+	}
+	return true
+}
+
+// release counts out the holders that match. When nobody is left the tunnel ends at once.
+func (m *Manager) release(ctx context.Context, s *session, r Reason, match func(Holder) bool) {
+	s.mu.Lock()
+	var left []Holder
+	for k, a := range s.holders {
+		if match(a.holder) {
+			left = append(left, a.holder)
+			delete(s.holders, k)
+		}
+	}
+	last := len(s.holders) == 0
+	s.mu.Unlock()
+	if last {
+		s.end(r)
+	}
+	for _, h := range left {
+		m.record(ctx, store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: h.Operator, Kind: "operator_left", Reason: string(r)})
+	}
+	m.watch.tell(s.device.ID)
+}
+
+// Disconnect ends a holder's use of a tunnel, named by its own id or its device's:
+// all of the operator's attachments are released, and the last one out stops the
+// tunnel. With force it stops for everyone. It returns when what it started is done.
+func (m *Manager) Disconnect(ctx context.Context, deviceOrTunnelID string, h Holder, force bool) (Status, error) {
+	s := m.session(deviceOrTunnelID)
+	if s == nil {
+		return Status{}, ErrNotConnected
+	}
+	if force {
+		s.end(OperatorForceStop)
+	} else {
+		m.release(ctx, s, OperatorDisconnect, func(o Holder) bool { return o.OperatorID == h.OperatorID })
+	}
+	if s.closing() {
+		select {
+		case <-s.ended:
+		case <-ctx.Done():
+			return Status{}, ctx.Err()
+		}
+	}
+	return m.statusOf(s), nil
+}
+
+// Touch says that an operator did something in a tunnel.
+func (m *Manager) Touch(tunnelID string) {
+	if s := m.session(tunnelID); s != nil {
+		s.idle.touch()
+	}
+}
+
+// Present says that a page of a browser tab is connected. When the last one of the
+// tab is gone for a while, what the tab is attached to is released: a reload keeps a
+// tunnel, a closed tab does not.
+func (m *Manager) Present(tab string) (leave func()) { return m.pages.enter(tab, m.releaseTab) }
+
+func (m *Manager) releaseTab(tab string) {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	m.mu.Lock()
+	live := m.sessionsLocked()
+	m.mu.Unlock()
+	for _, s := range live {
+		if s.holds(tab) {
+			m.release(ctx, s, OperatorLeft, func(h Holder) bool { return h.Tab == tab })
+		}
+	}
+}
+
+func (s *session) holds(tab string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.holders {
+		if k.tab == tab {
+			return true
+		}
+	}
+	return false
+}
+
+// pages counts the pages that each browser tab has open and says when a tab is gone.
+type pages struct {
+	mu     sync.Mutex
+	tabs   map[string]*page
+	closed bool
+	work   sync.WaitGroup
+}
+
+type page struct {
+	open  int
+	timer *time.Timer // runs while none is open
+}
+
+// enter counts a page in; leave counts it out and may be called more than once.
+func (p *pages) enter(tab string, gone func(string)) (leave func()) {
+	if tab == "" {
+		return func() {}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	one := p.tabLocked(tab)
+	one.open++
+	if one.timer != nil {
+		one.timer.Stop()
+		one.timer = nil
+	}
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if one.open--; one.open == 0 {
+				p.countdownLocked(tab, one, gone)
+			}
+		})
+	}
+}
+
+// expect gives a tab the usual time to open a page.
+func (p *pages) expect(tab string, gone func(string)) {
+	if tab == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if one := p.tabLocked(tab); one.open == 0 && one.timer == nil {
+		p.countdownLocked(tab, one, gone)
+	}
+}
+
+func (p *pages) tabLocked(tab string) *page {
+	if p.tabs == nil {
+		p.tabs = make(map[string]*page)
+	}
+	one := p.tabs[tab]
+	if one == nil {
+		one = &page{}
+		p.tabs[tab] = one
+	}
+	return one
+}
+
+func (p *pages) countdownLocked(tab string, one *page, gone func(string)) {
+	if p.closed {
+		return
+	}
+	one.timer = time.AfterFunc(leaveGrace, func() {
+		p.mu.Lock()
+		if p.closed || p.tabs[tab] != one || one.open > 0 {
+			p.mu.Unlock()
+			return
+		}
+		delete(p.tabs, tab)
+		p.work.Add(1)
+		p.mu.Unlock()
+		defer p.work.Done()
+		gone(tab)
+	})
+}
+
+func (p *pages) close() {
+	p.mu.Lock()
+	p.closed = true
+	for _, one := range p.tabs {
+		if one.timer != nil {
+			one.timer.Stop()
+		}
+	}
+	p.mu.Unlock()
+	p.work.Wait()
+}

@@ -1,0 +1,247 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"borealis/agent/wire"
+	"borealis/store"
+	"borealis/tunnel/keys"
+)
+
+const outgoingBuffer = 32 // messages that an agent may be behind before it is cut off
+
+// A Presence tells where an online device is.
+type Presence struct {
+	Since time.Time
+	Addr  string // the address that the agent's connection comes from
+	Link  string // the kind of WireGuard interface that the agent uses
+}
+
+// A Channel is the manager's side of one agent's control connection. Whoever owns
+// the connection sends what comes out of Outgoing, hands in what arrives by
+// Receive, and calls Leave once when the connection is over.
+type Channel struct {
+	manager  *Manager
+	device   store.Device
+	hello    wire.Hello
+	presence Presence
+	outgoing chan wire.FromEngine
+
+	mu   sync.Mutex
+	down bool
+}
+
+// Join makes an agent that said hello online. A channel that the device had before
+// is cut off. The first message on Outgoing is the welcome.
+func (m *Manager) Join(ctx context.Context, d store.Device, hello wire.Hello, addr string) (*Channel, error) {
+	c := &Channel{
+		manager: m, device: d, hello: hello,
+		presence: Presence{Since: time.Now(), Addr: addr, Link: hello.Link},
+		outgoing: make(chan wire.FromEngine, outgoingBuffer),
+	}
+	facts := store.DeviceFacts{
+		Hostname: hello.Hostname, OS: hello.OS, OSVersion: hello.OSVersion, Arch: hello.Arch,
+		AgentVersion: hello.Version, Link: hello.Link, Seen: c.presence.Since,
+	}
+	if err := m.config.Store.UpdateDevice(ctx, d.ID, facts); err != nil {
+		return nil, fmt.Errorf("record the agent: %w", err)
+	}
+	c.send(wire.FromEngine{Welcome: &wire.Welcome{
+		DeviceID: d.ID, State: d.State, ServerTime: time.Now().UTC(),
+		TokenKeys: []keys.TokenKey{m.config.Keys.TokenKey()},
+	}})
+	m.mu.Lock()
+	if m.closing {
+		m.mu.Unlock()
+		return nil, errors.New("the engine is stopping")
+	}
+	entry := m.deviceLocked(d.ID)
+	before, s := entry.channel, entry.session
+	entry.channel = c
+	m.mu.Unlock()
+	if before != nil {
+		before.shut()
+	}
+	m.reattach(c, s)
+	if before == nil {
+		m.record(ctx, store.Activity{DeviceID: d.ID, Kind: "agent_online", Detail: addr})
+	}
+	m.log.InfoContext(ctx, "agent_connected", "agent", d.ID, "addr", addr)
+	m.watch.tell(d.ID)
+	return c, nil
+}
+
+// reattach decides what a tunnel is worth after its agent came (back): the agent
+// still holds it, or it has lost it; or the agent holds one that ended meanwhile.
+func (m *Manager) reattach(c *Channel, s *session) {
+	switch {
+	case s != nil && c.hello.Tunnel == s.id:
+		s.agentBack()
+	case s != nil:
+		s.end(AgentLost)
+	}
+	if c.hello.Tunnel != "" && (s == nil || c.hello.Tunnel != s.id) {
+		c.send(wire.FromEngine{Stop: &wire.Stop{Tunnel: c.hello.Tunnel, Reason: string(AgentLost)}})
+	}
+}
+
+// Outgoing carries the messages for the agent. It is closed when the connection must end.
+func (c *Channel) Outgoing() <-chan wire.FromEngine { return c.outgoing }
+
+// Receive takes a message of the agent. An error means that the agent broke the
+// protocol and the connection must end. It does not wait for anything slow.
+func (c *Channel) Receive(_ context.Context, msg wire.FromAgent) error {
+	c.manager.mu.Lock()
+	var s *session
+	if d := c.manager.devices[c.device.ID]; d != nil && d.channel == c {
+		s = d.session
+	}
+	c.manager.mu.Unlock()
+	about := func(id string) bool { return s != nil && s.id == id } // else it is old news
+	switch {
+	case msg.Hello != nil:
+		return errors.New("a second hello")
+	case msg.Ready != nil:
+		if about(msg.Ready.Tunnel) {
+			s.offerAnswer(answer{ready: msg.Ready, nonce: c.hello.Nonce})
+		}
+	case msg.Refused != nil:
+		if about(msg.Refused.Tunnel) {
+			s.offerAnswer(answer{refused: msg.Refused})
+		}
+	case msg.Stopped != nil:
+		if about(msg.Stopped.Tunnel) {
+			s.end(stoppedReason(msg.Stopped.Reason))
+		}
+	}
+	return nil
+}
+
+// stoppedReason is what it means for the tunnel when an agent ended it by itself.
+func stoppedReason(said string) Reason {
+	if said == string(AgentShutdown) {
+		return AgentShutdown
+	}
+	return AgentLost
+}
+
+// Leave says that the connection is over.
+func (c *Channel) Leave() {
+	m := c.manager
+	c.shut()
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	m.mu.Lock()
+	d := m.devices[c.device.ID]
+	current := d != nil && d.channel == c
+	var s *session
+	if current {
+		d.channel, s = nil, d.session
+	}
+	m.mu.Unlock()
+	m.log.InfoContext(ctx, "agent_disconnected", "agent", c.device.ID, "addr", c.presence.Addr)
+	if !current {
+		return // a newer connection took over
+	}
+	if s != nil {
+		s.agentGone()
+	}
+	if err := m.config.Store.SeenDevice(ctx, c.device.ID, time.Now()); err != nil {
+		m.log.ErrorContext(ctx, "record_failed", "agent", c.device.ID, "err", err)
+	}
+	m.record(ctx, store.Activity{DeviceID: c.device.ID, Kind: "agent_offline"})
+	m.watch.tell(c.device.ID)
+}
+
+// send queues a message. An agent that does not keep up is cut off.
+func (c *Channel) send(msg wire.FromEngine) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down {
+		return false
+	}
+	select {
+	case c.outgoing <- msg:
+		return true
+	default:
+		c.down = true
+		close(c.outgoing)
+		return false
+	}
+}
+
+// shut ends the connection after what is queued has been sent.
+func (c *Channel) shut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.down {
+		c.down = true
+		close(c.outgoing)
+	}
+}
+
+// Online tells whether a device's agent is connected.
+func (m *Manager) Online(deviceID string) (Presence, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d := m.devices[deviceID]; d != nil && d.channel != nil {
+		return d.channel.presence, true
+	}
+	return Presence{}, false
+}
+
+// OnlineIDs returns the ids of all devices whose agents are connected.
+func (m *Manager) OnlineIDs() map[string]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	online := make(map[string]bool)
+	for id, d := range m.devices {
+		if d.channel != nil {
+			online[id] = true
+		}
+	}
+	return online
+}
+
+// Drop cuts a device off: its tunnel ends for a reason, and then its connection.
+func (m *Manager) Drop(ctx context.Context, deviceID string, reason Reason) {
+	m.mu.Lock()
+	var c *Channel
+	var s *session
+	if d := m.devices[deviceID]; d != nil {
+		c, s = d.channel, d.session
+	}
+	m.mu.Unlock()
+	if s != nil {
+		s.end(reason)
+		select {
+		case <-s.ended:
+		case <-ctx.Done():
+		}
+	}
+	if c != nil {
+		c.shut()
+	}
+	m.watch.tell(deviceID)
+}
+
+func (m *Manager) channel(deviceID string) *Channel {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d := m.devices[deviceID]; d != nil {
+		return d.channel
+	}
+	return nil
+}
+
+// record writes down what happened. What cannot be written is at least in the log.
+func (m *Manager) record(ctx context.Context, a store.Activity) {
+	a.At = time.Now()
+	if err := m.config.Store.AddActivity(ctx, a); err != nil {
+		m.log.ErrorContext(ctx, "record_failed", "agent", a.DeviceID, "err", err)
+	}
+}

@@ -1,0 +1,206 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"borealis/acl"
+	"borealis/agent/wire"
+	"borealis/store"
+	"borealis/tunnel/keys"
+	"borealis/tunnel/terminal"
+	"borealis/tunnel/token"
+)
+
+// ConnectOptions changes what [Manager.Connect] does.
+type ConnectOptions struct {
+	New bool // refuse with ErrActive instead of joining a tunnel that is there
+}
+
+// Connect attaches a holder to the device's tunnel, which is made when there is
+// none. It returns as soon as the agent was offered the tunnel; [Manager.WaitUp]
+// waits for the rest. Errors are the ones named Err….
+func (m *Manager) Connect(ctx context.Context, deviceID string, h Holder, o ConnectOptions) (Status, error) {
+	d, err := m.lookUp(ctx, deviceID)
+	if err != nil {
+		return Status{}, err
+	}
+	switch d.State {
+	case "active":
+	case "pending":
+		return Status{}, ErrPending
+	default:
+		return Status{}, ErrRevoked
+	}
+	m.mu.Lock()
+	turn := m.deviceLocked(d.ID).connecting
+	m.mu.Unlock()
+	select { // one at a time makes a tunnel, the others join it
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return Status{}, ctx.Err()
+	}
+	s, err := m.join(ctx, d.ID, h, o)
+	if err != nil {
+		return Status{}, err
+	}
+	joined := s != nil
+	if !joined {
+		if s, err = m.request(ctx, d, h); err != nil {
+			return Status{}, err
+		}
+	}
+	st := m.statusOf(s)
+	st.Token, st.Joined = s.token, joined
+	return st, nil
+}
+
+// join attaches the holder to a tunnel that is there. It waits for one that is
+// closing, and returns nil when there is none to join.
+func (m *Manager) join(ctx context.Context, deviceID string, h Holder, o ConnectOptions) (*session, error) {
+	for {
+		s := m.session(deviceID)
+		if s == nil {
+			return nil, nil
+		}
+		if o.New && !s.closing() {
+			return nil, &ActiveError{TunnelID: s.id}
+		}
+		if m.attach(ctx, s, h, holderKind(h)) {
+			return s, nil
+		}
+		select {
+		case <-s.ended:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// request makes a tunnel: address, keys, token, one transaction, and the offer.
+func (m *Manager) request(ctx context.Context, d store.Device, h Holder) (*session, error) {
+	c := m.channel(d.ID)
+	if c == nil {
+		return nil, &OfflineError{LastSeen: d.LastSeen}
+	}
+	s, err := m.prepare(ctx, d, h, c)
+	if err != nil {
+		return nil, err
+	}
+	row := store.Tunnel{
+		ID: s.id, DeviceID: d.ID, Operator: h.Operator, TokenID: s.tokenID, VirtualIP: s.vip,
+		State: string(Requested), RequestedAt: s.requestedAt, Steps: s.timeline(),
+	}
+	did := store.Activity{At: s.requestedAt, DeviceID: d.ID, TunnelID: s.id, Actor: h.Operator, Kind: "tunnel_requested"}
+	if err := m.config.Store.AddTunnel(ctx, row, s.requestedAt.Add(token.Lifetime), did); err != nil {
+		return nil, fmt.Errorf("record the tunnel: %w", err)
+	}
+	m.log.InfoContext(ctx, "tunnel_requested", "tunnel", s.id, "agent", d.ID, "operator", h.Operator)
+	return s, m.start(ctx, s, c, h)
+}
+
+// prepare makes a session and signs its token. Nothing has happened yet.
+func (m *Manager) prepare(ctx context.Context, d store.Device, h Holder, c *Channel) (*session, error) {
+	link, err := m.openLink()
+	if err != nil {
+		return nil, err
+	}
+	endpoint, err := m.endpoint(c.hello.Dialled, link.ListenPort())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	vip, err := m.config.Store.Lease(ctx, d.ID, m.config.Pool)
+	if errors.Is(err, store.ErrPoolExhausted) {
+		return nil, ErrPoolExhausted
+	} else if err != nil {
+		return nil, fmt.Errorf("lease an address: %w", err)
+	}
+	psk, err := wgtypes.GenerateKey()
+	if err != nil {
+		return nil, fmt.Errorf("make a preshared key: %w", err)
+	}
+	shellPublic, shellKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make a shell key: %w", err)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make a tunnel id: %w", err)
+	}
+	s := &session{
+		manager: m, id: id.String(), device: d, operator: h.Operator, vip: vip, ports: acl.Defaults(d.OS),
+		endpoint: endpoint, nonce: c.hello.Nonce, psk: psk, shellKey: shellKey, link: link, requestedAt: time.Now(),
+		tokenID: rand.Text(), answers: make(chan answer, 1), gone: make(chan struct{}, 1), back: make(chan struct{}, 1),
+		ended: make(chan struct{}), state: Requested, changed: make(chan struct{}),
+		holders: make(map[holderKey]*attachment), terminals: make(map[string]*terminal.Terminal),
+	}
+	s.steps = []store.Step{{Name: string(Requested), At: s.requestedAt}}
+	pin, err := keys.ParsePin(d.Pin)
+	if err != nil {
+		return nil, fmt.Errorf("read the device's pin: %w", err)
+	}
+	s.token, err = token.Sign(m.config.Keys.Token, m.config.Keys.TokenKey().ID, token.Claims{
+		Engine: m.config.Keys.Identity.Pin(), Agent: pin, Tunnel: s.id, ID: s.tokenID, Nonce: s.nonce,
+		IssuedAt: s.requestedAt, ServerKey: link.PublicKey(), Endpoint: endpoint, VirtualIP: vip, EngineIP: m.engineIP,
+		Ports: tokenPorts(s.ports), Idle: m.config.Idle, ShellKey: shellPublic,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sign the token: %w", err)
+	}
+	return s, nil
+}
+
+// start makes a recorded session live: from here on its own goroutine has it.
+func (m *Manager) start(ctx context.Context, s *session, c *Channel, h Holder) error {
+	m.mu.Lock()
+	if m.closing {
+		m.mu.Unlock()
+		_, err := m.config.Store.EndTunnel(context.WithoutCancel(ctx), s.id, string(EngineShutdown), time.Now(), 0, 0, s.timeline(),
+			store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_down", Reason: string(EngineShutdown)})
+		return errors.Join(fmt.Errorf("%w: the engine is stopping", ErrUnavailable), err)
+	}
+	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	s.cancel, s.dying = cancel, life.Done()
+	s.idle = newIdleTimer(m.config.Idle, func() { s.end(IdleTimeout) })
+	m.deviceLocked(s.device.ID).session = s
+	m.work.Add(1)
+	m.mu.Unlock()
+
+	m.attach(ctx, s, h, holderKind(h))
+	offer := wire.Start{Tunnel: s.id, Token: s.token, PresharedKey: s.psk.String()}
+	if c.send(wire.FromEngine{Start: &offer}) {
+		s.step(Offered, "")
+	} else {
+		s.end(AgentLost)
+	}
+	go func() {
+		defer m.work.Done()
+		s.run(life)
+	}()
+	return nil
+}
+
+func tokenPorts(ports []acl.Port) []token.Port {
+	out := make([]token.Port, len(ports))
+	for i, p := range ports {
+		out[i] = token.Port{Protocol: p.Protocol, From: p.From, To: p.To}
+	}
+	return out
+}
+
+// splitHostPort splits HOST:PORT; ok is false when s is not of that form.
+func splitHostPort(s string) (host, port string, ok bool) {
+	host, port, err := net.SplitHostPort(s)
+	return host, port, err == nil && port != ""
+}
+
+func joinHostPort(host, port string) string { return net.JoinHostPort(host, port) }

@@ -1,0 +1,163 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"borealis/acl"
+	"borealis/agent/wire"
+	"borealis/store"
+	"borealis/tunnel/keys"
+	"borealis/tunnel/token"
+	"borealis/tunnel/wg"
+)
+
+const (
+	probeEvery = 2 * time.Second // while the agent's connection is lost
+	probesLost = 2               // probes in a row that nobody answers
+)
+
+// establish takes an offered tunnel to up. The order is the design: the token is
+// checked and used up, then the ports are set, then the peer is added, and only then
+// does the agent begin its handshake.
+func (s *session) establish(ctx context.Context) *failure {
+	ready, f := s.awaitReady(ctx)
+	if f != nil {
+		return f
+	}
+	key, f := s.redeem(ctx, ready)
+	if f != nil {
+		return f
+	}
+	s.step(Ready, "")
+	if err := s.manager.plan.set(ctx, s.vip, s.ports); err != nil {
+		return &failure{FirewallLost, err.Error()}
+	}
+	peer := wg.Peer{PublicKey: key, PresharedKey: s.psk, AllowedIP: s.vip}
+	s.mu.Lock()
+	s.agentKey = key
+	s.mu.Unlock()
+	if err := s.link.AddPeer(peer); err != nil {
+		return &failure{InternalError, fmt.Sprintf("add the peer: %v", err)}
+	}
+	s.step(Peered, "")
+	if !s.send(wire.FromEngine{Admit: &wire.Admit{Tunnel: s.id}}) {
+		return &failure{AgentLost, "the agent's connection was lost"}
+	}
+	if f := s.awaitTraffic(ctx, key); f != nil {
+		return f
+	}
+	s.step(Up, "")
+	s.recordUp(ctx)
+	return nil
+}
+
+// awaitReady waits for the agent's answer to the offer.
+func (s *session) awaitReady(ctx context.Context) (answer, *failure) {
+	timeout := time.NewTimer(stepTimeout)
+	defer timeout.Stop()
+	select {
+	case <-ctx.Done():
+		return answer{}, &failure{reason: InternalError}
+	case <-timeout.C:
+		return answer{}, &failure{StartTimeout, "the agent did not answer"}
+	case <-s.gone:
+		return answer{}, &failure{AgentLost, "the agent's connection was lost"}
+	case a := <-s.answers:
+		if a.refused == nil {
+			return a, nil
+		}
+		reason := InternalError
+		switch a.refused.Reason {
+		case "busy":
+			reason = AgentBusy
+		case "token_rejected":
+			reason = TokenRejected
+		}
+		return answer{}, &failure{reason, "the agent refused: " + a.refused.Detail}
+	}
+}
+
+// redeem checks the token that the agent shows and uses it up. It returns the key
+// of the peer that may be added.
+func (s *session) redeem(ctx context.Context, a answer) (wgtypes.Key, *failure) {
+	m := s.manager
+	key, err := wgtypes.ParseKey(a.ready.WireGuardKey)
+	if err != nil || key == (wgtypes.Key{}) || key == s.link.PublicKey() {
+		return key, &failure{TokenRejected, "the agent sent no usable WireGuard key"}
+	}
+	pin, err := keys.ParsePin(s.device.Pin)
+	if err != nil {
+		return key, &failure{InternalError, err.Error()}
+	}
+	want := token.Want{Engine: m.config.Keys.Identity.Pin(), Agent: pin, Nonce: a.nonce, Tunnel: s.id}
+	public := m.config.Keys.Token.Public().(ed25519.PublicKey)
+	now := time.Now()
+	claims, err := token.Check(a.ready.Token, map[string]ed25519.PublicKey{m.config.Keys.TokenKey().ID: public}, want, now)
+	if err != nil {
+		return key, &failure{TokenRejected, err.Error()}
+	}
+	if err := m.config.Store.RedeemToken(ctx, claims.ID, now); err != nil {
+		if errors.Is(err, store.ErrTokenUsed) {
+			return key, &failure{TokenRejected, "the token was used before"}
+		}
+		return key, &failure{InternalError, err.Error()}
+	}
+	return key, nil
+}
+
+// awaitTraffic waits until the tunnel provably works: a handshake, and an answer
+// from the shell's port when that is open.
+func (s *session) awaitTraffic(ctx context.Context, key wgtypes.Key) *failure {
+	steps, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	if err := s.link.Handshake(steps, key); err != nil {
+		return &failure{HandshakeTimeout, fmt.Sprintf("no WireGuard handshake: is UDP port %s open on the way to the engine?", s.endpoint)}
+	}
+	if !s.allows(acl.TCP, wire.ShellPort) {
+		return nil
+	}
+	if err := s.probe(ctx, stepTimeout); err != nil {
+		return &failure{StartTimeout, fmt.Sprintf("the shell's port does not answer: %v", err)}
+	}
+	return nil
+}
+
+// probe opens and closes a connection to the shell's port.
+func (s *session) probe(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	c, err := s.link.DialTCP(ctx, netip.AddrPortFrom(s.vip, wire.ShellPort))
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+func (s *session) allows(protocol string, port uint16) bool {
+	for _, p := range s.ports {
+		if p.Contains(protocol, port) {
+			return true
+		}
+	}
+	return false
+}
+
+// recordUp writes down that the tunnel is up.
+func (s *session) recordUp(ctx context.Context) {
+	m := s.manager
+	s.mu.Lock()
+	upAt := s.upAt
+	s.mu.Unlock()
+	m.log.InfoContext(ctx, "tunnel_up", "tunnel", s.id, "agent", s.device.ID, "operator", s.operator, "addr", s.vip)
+	if err := m.config.Store.SaveTunnel(ctx, s.id, string(Up), upAt, s.timeline()); err != nil && ctx.Err() == nil {
+		m.log.ErrorContext(ctx, "record_failed", "tunnel", s.id, "err", err)
+	}
+	m.record(context.WithoutCancel(ctx), store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_up", Detail: s.vip.String()})
+}

@@ -1,0 +1,267 @@
+// Package tunnel keeps the tunnels between an engine and its agents: who asked for
+// them, how far they are, who uses them, and why they end.
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"borealis/acl"
+	"borealis/store"
+	"borealis/tunnel/keys"
+	"borealis/tunnel/wg"
+)
+
+// Defaults of a [Config].
+const (
+	DefaultIdle        = 15 * time.Minute
+	DefaultMaxDuration = 12 * time.Hour
+	DefaultPool        = "10.255.0.0/16"
+)
+
+const (
+	stepTimeout = 15 * time.Second // without the next step a tunnel rolls back
+	leaveGrace  = 15 * time.Second // a page that reloads has this long to come back
+	endTimeout  = 10 * time.Second // for the steps of a teardown together
+	linkRetry   = 10 * time.Second // between attempts to open the WireGuard interface
+)
+
+// Config is what a [Manager] needs. Store and Keys are required.
+type Config struct {
+	Store *store.Store
+	Keys  *keys.Engine
+	// Link describes the WireGuard interface; the manager fills in key, address, and route.
+	Link wg.Config
+	// Firewall is told the whole plan before a peer is added and after one is
+	// removed. Nil means that the engine's own dialer is the only guard.
+	Firewall acl.Firewall
+	// Pool is where devices get their address from; the engine has the first one.
+	// Zero means DefaultPool.
+	Pool netip.Prefix
+	// PublicEndpoint is the HOST or HOST:PORT that agents send WireGuard packets to.
+	// Empty means the host that the agent itself dialled.
+	PublicEndpoint string
+	// Idle ends a tunnel after this long without operator activity. Zero means DefaultIdle.
+	Idle time.Duration
+	// MaxDuration ends a tunnel whatever happens in it. Zero means DefaultMaxDuration.
+	MaxDuration time.Duration
+	// Logger gets one line for every step that people ask about. Nil is silent.
+	Logger *slog.Logger
+}
+
+// A Manager owns every tunnel of an engine. It is safe for concurrent use.
+type Manager struct {
+	config   Config
+	log      *slog.Logger
+	engineIP netip.Addr
+	guard    acl.Guard
+	plan     planner
+	watch    watchers
+	pages    pages
+
+	stop context.CancelFunc // ends the keeper of the link
+	work sync.WaitGroup
+
+	mu      sync.Mutex
+	link    link
+	devices map[string]*device
+	closing bool
+}
+
+// A device is what the manager remembers of a device since the engine started.
+type device struct {
+	connecting chan struct{} // holds one token; who has it may make a tunnel
+
+	// The rest is guarded by Manager.mu.
+	channel *Channel
+	session *session // the tunnel that has not ended yet
+}
+
+// Open starts a manager: tunnels left open by an earlier run are closed as
+// engine_restart before it returns. The WireGuard interface is opened in the
+// background and opened again when it is lost; see [Manager.Link].
+// The caller closes the manager.
+func Open(ctx context.Context, c Config) (*Manager, error) {
+	if c.Idle == 0 {
+		c.Idle = DefaultIdle
+	}
+	if c.MaxDuration == 0 {
+		c.MaxDuration = DefaultMaxDuration
+	}
+	if !c.Pool.IsValid() {
+		c.Pool = netip.MustParsePrefix(DefaultPool)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	engineIP, err := engineAddress(c.Pool)
+	if err != nil {
+		return nil, err
+	}
+	left, err := c.Store.EndOpenTunnels(ctx, string(EngineRestart), time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("close the tunnels of an earlier run: %w", err)
+	}
+	for _, t := range left {
+		c.Logger.InfoContext(ctx, "tunnel_down", "tunnel", t.ID, "agent", t.DeviceID, "reason", EngineRestart)
+	}
+	m := &Manager{config: c, log: c.Logger, engineIP: engineIP, devices: make(map[string]*device)}
+	m.plan.firewalls = []acl.Firewall{&m.guard}
+	if c.Firewall != nil {
+		m.plan.firewalls = append(m.plan.firewalls, c.Firewall)
+	}
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	m.stop = stop
+	opened := make(chan struct{})
+	m.work.Go(func() { m.keepLink(life, opened) })
+	select { // the first attempt is over before anybody can ask for a tunnel
+	case <-opened:
+	case <-ctx.Done():
+		m.Close()
+		return nil, ctx.Err()
+	}
+	return m, nil
+}
+
+// Close ends every tunnel as engine_shutdown, tells the agents, and closes the
+// WireGuard interface. It returns when nothing is left, and is safe to call twice.
+func (m *Manager) Close() {
+	m.mu.Lock()
+	m.closing = true
+	live := m.sessionsLocked()
+	m.mu.Unlock()
+	for _, s := range live {
+		s.end(EngineShutdown)
+	}
+	for _, s := range live {
+		<-s.ended
+	}
+	m.mu.Lock()
+	for _, d := range m.devices {
+		if d.channel != nil {
+			d.channel.shut()
+		}
+	}
+	m.mu.Unlock()
+	m.stop()
+	m.work.Wait()
+	m.pages.close()
+	m.watch.close()
+}
+
+// Watch returns a channel that gets the id of each device about which something
+// changed, and "" when the receiver was too slow and should look at everything.
+// It never holds up the manager. The caller calls stop when it has seen enough.
+func (m *Manager) Watch() (events <-chan string, stop func()) { return m.watch.add() }
+
+// Tunnels returns the tunnels that have not ended, oldest first.
+func (m *Manager) Tunnels() []Status {
+	m.mu.Lock()
+	live := m.sessionsLocked()
+	m.mu.Unlock()
+	all := make([]Status, 0, len(live))
+	for _, s := range live {
+		all = append(all, m.statusOf(s))
+	}
+	slices.SortFunc(all, func(a, b Status) int { return a.RequestedAt.Compare(b.RequestedAt) })
+	return all
+}
+
+func (m *Manager) sessionsLocked() []*session {
+	var live []*session
+	for _, d := range m.devices {
+		if d.session != nil {
+			live = append(live, d.session)
+		}
+	}
+	return live
+}
+
+// deviceLocked returns the entry of a device, made when it is missing.
+func (m *Manager) deviceLocked(id string) *device {
+	d := m.devices[id]
+	if d == nil {
+		d = &device{connecting: make(chan struct{}, 1)}
+		m.devices[id] = d
+	}
+	return d
+}
+
+// session finds a live tunnel by its own id or by its device's.
+func (m *Manager) session(id string) *session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d := m.devices[id]; d != nil {
+		return d.session
+	}
+	for _, d := range m.devices {
+		if d.session != nil && d.session.id == id {
+			return d.session
+		}
+	}
+	return nil
+}
+
+// forget lets the next tunnel of the device be made.
+func (m *Manager) forget(s *session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d := m.devices[s.device.ID]; d != nil && d.session == s {
+		d.session = nil
+	}
+}
+
+// lookUp reads a device that may have tunnels.
+func (m *Manager) lookUp(ctx context.Context, id string) (store.Device, error) {
+	d, err := m.config.Store.Device(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Device{}, ErrUnknownDevice
+	}
+	return d, err
+}
+
+// engineAddress is the first address of the pool.
+func engineAddress(pool netip.Prefix) (netip.Addr, error) {
+	if !pool.Addr().Is4() || pool.Bits() > 30 {
+		return netip.Addr{}, fmt.Errorf("pool %s: it must be an IPv4 network of at least four addresses, such as %s", pool, DefaultPool)
+	}
+	return pool.Masked().Addr().Next(), nil
+}
+
+// A planner keeps the firewalls at the plan of the live tunnels.
+type planner struct {
+	firewalls []acl.Firewall
+
+	mu   sync.Mutex // held while the firewalls are set: one plan after the other
+	plan acl.Plan
+}
+
+// set opens the ports of one address, or closes it when there are none.
+// When a firewall refuses, the plan stays as it was.
+func (p *planner) set(ctx context.Context, addr netip.Addr, ports []acl.Port) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := maps.Clone(p.plan)
+	if next == nil {
+		next = make(acl.Plan)
+	}
+	if ports == nil {
+		delete(next, addr)
+	} else {
+		next[addr] = ports
+	}
+	for _, f := range p.firewalls {
+		if err := f.Set(ctx, next); err != nil {
+			return fmt.Errorf("set the firewall: %w", err)
+		}
+	}
+	p.plan = next
+	return nil
+}

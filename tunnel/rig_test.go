@@ -1,0 +1,285 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/ed25519"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"borealis/agent/shell"
+	"borealis/agent/wire"
+	"borealis/store"
+	"borealis/tunnel/keys"
+	"borealis/tunnel/token"
+	"borealis/tunnel/wg"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A rig is a manager on a real store and a real WireGuard interface inside the process.
+type rig struct {
+	*Manager
+	store *store.Store
+	keys  *keys.Engine
+	dir   string
+}
+
+// newRig opens a manager that the test closes at its end.
+func newRig(t *testing.T, change ...func(*Config)) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := store.Open(t.Context(), dir+"/borealis.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	k, err := keys.OpenEngine(dir+"/Certificates", []string{"localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{Store: s, Keys: k, Link: wg.Config{Mode: wg.Netstack, Name: "borealis0"}, PublicEndpoint: "127.0.0.1"}
+	for _, f := range change {
+		f(&c)
+	}
+	m, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return &rig{m, s, k, dir}
+}
+
+// holder is an operator at the API.
+func holder(name string) Holder {
+	return Holder{OperatorID: "id-" + name, Operator: name, Session: "session-" + name}
+}
+
+// device enrols a device with an identity of its own.
+func (r *rig) device(t *testing.T, hostname string, change ...func(*store.Code)) (store.Device, *keys.Identity) {
+	t.Helper()
+	id, err := keys.NewIdentity(hostname)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := [32]byte(id.Pin())
+	now := time.Now()
+	code := store.Code{Uses: 1, AutoApprove: true, CreatedBy: "test", CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
+	for _, f := range change {
+		f(&code)
+	}
+	if _, err := r.store.AddCode(t.Context(), hash, code); err != nil {
+		t.Fatal(err)
+	}
+	d, err := r.store.RedeemCode(t.Context(), hash, store.Device{Hostname: hostname, OS: "linux", Pin: id.Pin().String()}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, id
+}
+
+// A host is the device's side of the channel: it does what an agent does, and a test
+// can make it misbehave.
+type host struct {
+	t        *testing.T
+	rig      *rig
+	device   store.Device
+	identity *keys.Identity
+	channel  *Channel
+	done     chan struct{}
+
+	// token changes the token that the host shows; nil shows the one it was offered.
+	token func(offered string) string
+	// mute makes the host ignore offers.
+	mute bool
+
+	mu      sync.Mutex
+	offers  []wire.Start
+	stops   []wire.Stop
+	link    *wg.Interface
+	claims  token.Claims
+	psk     wgtypes.Key
+	shell   context.CancelFunc
+	serving sync.WaitGroup
+}
+
+// join brings a new device online. The test takes it offline at its end.
+func (r *rig) join(t *testing.T, change ...func(*host)) *host {
+	t.Helper()
+	d, id := r.device(t, "PC-"+t.Name())
+	h := &host{t: t, rig: r, device: d, identity: id}
+	for _, f := range change {
+		f(h)
+	}
+	h.online("")
+	t.Cleanup(h.offline)
+	return h
+}
+
+const testNonce = "nonce-of-this-connection"
+
+// online connects the host's channel, holding a tunnel or none.
+func (h *host) online(holding string) {
+	h.t.Helper()
+	hello := wire.Hello{Nonce: testNonce, Hostname: h.device.Hostname, OS: "linux", Link: "netstack", Dialled: "127.0.0.1:1", Tunnel: holding}
+	c, err := h.rig.Join(h.t.Context(), h.device, hello, "127.0.0.1")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.channel, h.done = c, make(chan struct{})
+	go h.serve(c, h.done)
+}
+
+// offline drops the connection, keeps what the tunnel has, and closes it at last.
+func (h *host) offline() {
+	h.drop()
+	h.closeTunnel()
+}
+
+// drop loses the connection, and nothing else.
+func (h *host) drop() {
+	h.channel.Leave()
+	<-h.done
+}
+
+func (h *host) serve(c *Channel, done chan struct{}) {
+	defer close(done)
+	for msg := range c.Outgoing() {
+		switch {
+		case msg.Start != nil:
+			h.mu.Lock()
+			h.offers = append(h.offers, *msg.Start)
+			h.mu.Unlock()
+			if !h.mute {
+				h.start(c, *msg.Start)
+			}
+		case msg.Admit != nil:
+			h.admit()
+		case msg.Stop != nil:
+			h.mu.Lock()
+			h.stops = append(h.stops, *msg.Stop)
+			h.mu.Unlock()
+			h.closeTunnel()
+		}
+	}
+}
+
+func (h *host) start(c *Channel, offer wire.Start) {
+	k, err := wgtypes.GeneratePrivateKey()
+	if err != nil {
+		h.t.Error(err)
+		return
+	}
+	want := token.Want{Engine: h.rig.keys.Identity.Pin(), Agent: h.identity.Pin(), Nonce: testNonce, Tunnel: offer.Tunnel}
+	public := map[string]ed25519.PublicKey{h.rig.keys.TokenKey().ID: h.rig.keys.Token.Public().(ed25519.PublicKey)}
+	claims, err := token.Check(offer.Token, public, want, time.Now())
+	if err != nil {
+		h.t.Errorf("the offered token: %v", err)
+		return
+	}
+	psk, err := wgtypes.ParseKey(offer.PresharedKey)
+	if err != nil {
+		h.t.Error(err)
+		return
+	}
+	i, err := wg.Open(context.Background(), wg.Config{Mode: wg.Netstack, Name: "host", PrivateKey: k, Address: claims.VirtualIP, Route: netip.PrefixFrom(claims.EngineIP, 32)})
+	if err != nil {
+		h.t.Error(err)
+		return
+	}
+	l, err := i.ListenTCP(netip.AddrPortFrom(claims.VirtualIP, wire.ShellPort))
+	if err != nil {
+		h.t.Error(err)
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	h.serving.Go(func() {
+		_ = shell.Serve(ctx, l, shell.Config{HostKey: h.identity.Private(), Client: claims.ShellKey, Shell: "/bin/sh"})
+	})
+	h.mu.Lock()
+	h.link, h.claims, h.psk, h.shell = i, claims, psk, stop
+	h.mu.Unlock()
+	shown := offer.Token
+	if h.token != nil {
+		shown = h.token(shown)
+	}
+	_ = c.Receive(ctx, wire.FromAgent{Ready: &wire.Ready{Tunnel: offer.Tunnel, Token: shown, WireGuardKey: k.PublicKey().String()}})
+}
+
+func (h *host) admit() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err := h.link.AddPeer(wg.Peer{
+		PublicKey: h.claims.ServerKey, PresharedKey: h.psk, AllowedIP: h.claims.EngineIP,
+		Endpoint: netip.MustParseAddrPort(h.claims.Endpoint), Keepalive: 25 * time.Second,
+	})
+	if err != nil {
+		h.t.Error(err)
+	}
+}
+
+// closeTunnel takes away what the host has of a tunnel, as if its process were gone.
+func (h *host) closeTunnel() {
+	h.mu.Lock()
+	link, stop := h.link, h.shell
+	h.link, h.shell = nil, nil
+	h.mu.Unlock()
+	if link != nil {
+		stop()
+		link.Close()
+	}
+	h.serving.Wait()
+}
+
+// peers counts the peers that the engine's interface has.
+func (r *rig) peers(t *testing.T) int {
+	t.Helper()
+	i, err := r.openLink()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := i.Peers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(p)
+}
+
+// up connects an operator and waits until the tunnel works.
+func (r *rig) up(t *testing.T, h *host, who Holder) Status {
+	t.Helper()
+	st, err := r.Connect(t.Context(), h.device.ID, who, ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	st, err = r.WaitUp(ctx, st.TunnelID, nil)
+	if err != nil {
+		t.Fatalf("wait until up: %v; %+v", err, st.Timeline)
+	}
+	return st
+}
+
+// ending waits until the tunnel has ended and returns why.
+func (r *rig) ending(t *testing.T, tunnelID string) Reason {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if s := r.session(tunnelID); s != nil {
+		select {
+		case <-s.ended:
+		case <-ctx.Done():
+			t.Fatal("the tunnel did not end")
+		}
+	}
+	row, err := r.store.Tunnel(t.Context(), tunnelID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Reason(row.Reason)
+}

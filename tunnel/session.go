@@ -1,0 +1,252 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"borealis/acl"
+	"borealis/agent/wire"
+	"borealis/store"
+	"borealis/tunnel/terminal"
+	"borealis/tunnel/wg"
+)
+
+// A State is how far a tunnel is.
+type State string
+
+// The states in their order. Down is a device that never had a tunnel.
+const (
+	Down      State = "down"
+	Requested State = "requested"
+	Offered   State = "offered"
+	Ready     State = "ready"
+	Peered    State = "peered"
+	Up        State = "up"
+	Closing   State = "closing"
+	Ended     State = "ended"
+)
+
+// A session is a tunnel from its request to its end. One goroutine, run, takes it
+// through its states; everybody else sends that goroutine an answer or ends it.
+type session struct {
+	manager     *Manager
+	id          string
+	device      store.Device
+	operator    string // who asked for it
+	vip         netip.Addr
+	ports       []acl.Port
+	endpoint    string
+	tokenID     string
+	token       string
+	nonce       string // of the connection that the tunnel was offered on
+	psk         wgtypes.Key
+	shellKey    ed25519.PrivateKey
+	link        *wg.Interface
+	requestedAt time.Time
+
+	cancel  context.CancelCauseFunc
+	dying   <-chan struct{} // closed when the tunnel was told to end
+	answers chan answer     // from the agent; the first one counts
+	gone    chan struct{}   // the agent's connection was lost
+	back    chan struct{}   // and came back
+	ended   chan struct{}   // closed when nothing of the tunnel is left
+	idle    *idleTimer
+
+	mu        sync.Mutex
+	state     State
+	steps     []store.Step
+	changed   chan struct{} // closed and replaced at each step
+	reason    Reason
+	upAt      time.Time
+	endedAt   time.Time
+	agentKey  wgtypes.Key // zero until the agent answered
+	final     wg.PeerState
+	holders   map[holderKey]*attachment
+	terminals map[string]*terminal.Terminal
+}
+
+// An answer is what an agent says to an offer: one of the two.
+type answer struct {
+	ready   *wire.Ready
+	refused *wire.Refused
+	nonce   string
+}
+
+// end ends the tunnel for a reason. The first reason counts. It does not wait.
+func (s *session) end(r Reason) { s.cancel(r) }
+
+func (s *session) offerAnswer(a answer) { offer(s.answers, a) }
+func (s *session) agentGone()           { offer(s.gone, struct{}{}) }
+func (s *session) agentBack()           { offer(s.back, struct{}{}) }
+
+func (s *session) closing() bool {
+	select {
+	case <-s.dying:
+		return true
+	default:
+		return false
+	}
+}
+
+// offer puts v into a channel that has room for one, or drops it.
+func offer[T any](c chan T, v T) {
+	select {
+	case c <- v:
+	default:
+	}
+}
+
+// step moves the tunnel on and tells everybody.
+func (s *session) step(state State, detail string) {
+	s.mu.Lock()
+	s.state = state
+	now := time.Now()
+	s.steps = append(s.steps, store.Step{Name: string(state), At: now, Detail: detail})
+	switch state {
+	case Up:
+		s.upAt = now
+	case Ended:
+		s.endedAt = now
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.mu.Unlock()
+	s.manager.watch.tell(s.device.ID)
+}
+
+// A failure is why a tunnel did not come up.
+type failure struct {
+	reason Reason
+	detail string // for people
+}
+
+// run takes the tunnel through its life. It returns when nothing of it is left.
+func (s *session) run(ctx context.Context) {
+	defer close(s.ended)
+	f := s.establish(ctx)
+	if f == nil {
+		f = s.hold(ctx)
+	}
+	if ended, ok := errors.AsType[Reason](context.Cause(ctx)); ok {
+		f = &failure{reason: ended} // somebody ended it before it failed by itself
+	}
+	s.end(f.reason)
+	s.tearDown(context.WithoutCancel(ctx), *f)
+}
+
+// hold keeps a tunnel that is up until it ends.
+func (s *session) hold(ctx context.Context) *failure {
+	renew := time.NewTicker(wire.Renewal)
+	defer renew.Stop()
+	longest := time.NewTimer(s.manager.config.MaxDuration)
+	defer longest.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return &failure{reason: InternalError}
+		case <-longest.C:
+			return &failure{reason: MaxDuration}
+		case <-renew.C:
+			s.send(wire.FromEngine{Renew: &wire.Renew{Tunnel: s.id, Seconds: int(wire.Lease.Seconds())}})
+		case <-s.gone:
+			if f := s.awaitAgent(ctx); f != nil {
+				return f
+			}
+		}
+	}
+}
+
+// awaitAgent gives an agent whose connection was lost the time to come back, as
+// long as it is there: a tunnel survives a flap of the control connection, but not
+// the end of the agent.
+func (s *session) awaitAgent(ctx context.Context) *failure {
+	ctx, cancel := context.WithTimeout(ctx, wire.ChannelGrace)
+	defer cancel()
+	probe := time.NewTicker(probeEvery)
+	defer probe.Stop()
+	for failed := 0; ; {
+		select {
+		case <-ctx.Done():
+			return &failure{reason: AgentLost, detail: "the agent did not come back"}
+		case <-s.back:
+			if s.manager.channel(s.device.ID) == nil {
+				continue // that was an earlier return
+			}
+			s.send(wire.FromEngine{Renew: &wire.Renew{Tunnel: s.id, Seconds: int(wire.Lease.Seconds())}})
+			return nil
+		case <-probe.C:
+			if s.probe(ctx, probeEvery) == nil {
+				failed = 0
+			} else if failed++; failed == probesLost {
+				return &failure{reason: AgentLost, detail: "nothing answers in the tunnel"}
+			}
+		}
+	}
+}
+
+// send queues a message for the tunnel's agent, if it is there.
+func (s *session) send(msg wire.FromEngine) bool {
+	c := s.manager.channel(s.device.ID)
+	return c != nil && c.send(msg)
+}
+
+// tearDown takes away all that the tunnel has on this host, the peer first, so that
+// nothing passes any more, and writes down why.
+func (s *session) tearDown(ctx context.Context, f failure) {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	m := s.manager
+	s.step(Closing, f.detail)
+	s.idle.stop()
+	s.removePeer(ctx)
+	for _, t := range s.takeTerminals() {
+		t.Close()
+	}
+	if err := m.plan.set(ctx, s.vip, nil); err != nil {
+		m.log.ErrorContext(ctx, "firewall_failed", "tunnel", s.id, "err", err)
+	}
+	s.send(wire.FromEngine{Stop: &wire.Stop{Tunnel: s.id, Reason: string(f.reason)}})
+	s.mu.Lock()
+	s.reason = f.reason
+	s.holders = nil
+	final := s.final
+	s.mu.Unlock()
+	s.step(Ended, string(f.reason))
+	_, err := m.config.Store.EndTunnel(ctx, s.id, string(f.reason), time.Now(), final.ReceivedBytes, final.SentBytes, s.timeline(),
+		store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_down", Reason: string(f.reason), Detail: f.detail})
+	if err != nil {
+		m.log.ErrorContext(ctx, "record_failed", "tunnel", s.id, "err", err)
+	}
+	m.forget(s)
+	m.log.InfoContext(ctx, "tunnel_down", "tunnel", s.id, "agent", s.device.ID, "reason", f.reason, "detail", f.detail)
+	m.watch.tell(s.device.ID)
+}
+
+// removePeer cuts the tunnel and keeps its last counters.
+func (s *session) removePeer(ctx context.Context) {
+	s.mu.Lock()
+	key := s.agentKey
+	s.mu.Unlock()
+	if key == (wgtypes.Key{}) {
+		return
+	}
+	final, _, _ := s.link.Peer(key) // an interface that is gone has no counters
+	s.mu.Lock()
+	s.final = final
+	s.mu.Unlock()
+	if err := s.link.RemovePeer(key); err != nil {
+		s.manager.log.WarnContext(ctx, "peer_remove_failed", "tunnel", s.id, "err", err)
+	}
+}
+
+func (s *session) timeline() []store.Step {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]store.Step(nil), s.steps...)
+}
