@@ -1,0 +1,279 @@
+package agent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"borealis/agent/wire"
+	"borealis/tunnel/keys"
+)
+
+// Limits of the channel.
+const (
+	dialTimeout  = 15 * time.Second // From the first packet to the engine's welcome.
+	writeTimeout = 10 * time.Second // Of one message.
+	byeTimeout   = time.Second      // To say goodbye before hanging up.
+	outgoing     = 32               // Messages that may wait to be sent.
+)
+
+// connection is a channel that the engine has welcomed. It never changes.
+type connection struct {
+	ws      *websocket.Conn
+	conn    *tls.Conn  // Below ws.
+	engine  netip.Addr // Where the engine was reached.
+	hello   wire.Hello
+	welcome wire.Welcome
+	at      time.Time // When the welcome came.
+
+	tokenKeys map[string]ed25519.PublicKey // Those that the engine's identity vouches for.
+}
+
+// now returns the engine's time. The device's own clock may be days off; only
+// how it runs is relied on.
+func (c *connection) now() time.Time { return c.welcome.ServerTime.Add(time.Since(c.at)) }
+
+// dial connects to the engine, says hello and waits to be welcomed.
+func (a *Agent) dial(ctx context.Context) (_ *connection, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := dialTLS(ctx, wire.ServerName, a.keys.Address, a.keys.Identity, a.keys.Engine)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = conn.Close()
+		}
+	}()
+	ws, response, err := websocket.Dial(ctx, "wss://"+wire.ServerName+wire.PathChannel, &websocket.DialOptions{
+		HTTPClient:   oneConnection(conn),
+		Subprotocols: []string{wire.Subprotocol},
+	})
+	if response != nil && response.StatusCode >= 300 {
+		return nil, refusal(response)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the channel: %w", understood(err))
+	}
+	ws.SetReadLimit(wire.MaxMessage)
+	c := &connection{ws: ws, conn: conn, hello: a.hello()}
+	if remote, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		c.engine = remote.Addr().Unmap()
+	}
+	if err := a.greet(ctx, c); err != nil {
+		ws.CloseNow()
+		return nil, fmt.Errorf("open the channel: %w", err)
+	}
+	return c, nil
+}
+
+// hello is the first message on a new connection.
+func (a *Agent) hello() wire.Hello {
+	return wire.Hello{
+		Nonce: rand.Text(), Version: clean(a.version, maxName),
+		Hostname: a.facts.hostname, OS: a.facts.os, OSVersion: a.facts.osVersion, Arch: a.facts.arch,
+		Link: string(linkMode), Dialled: a.keys.Address, Tunnel: a.held(),
+	}
+}
+
+// greet exchanges hello and welcome.
+func (a *Agent) greet(ctx context.Context, c *connection) error {
+	if c.ws.Subprotocol() != wire.Subprotocol {
+		return errors.New("the engine speaks another protocol: is it of another version?")
+	}
+	if err := send(ctx, c.ws, wire.FromAgent{Hello: &c.hello}); err != nil {
+		return err
+	}
+	m, err := receive(ctx, c.ws)
+	if err != nil {
+		return fmt.Errorf("wait for the welcome: %w", understood(err))
+	}
+	if m.Welcome == nil {
+		return errors.New("the engine did not answer the hello with a welcome")
+	}
+	c.welcome, c.at = *m.Welcome, time.Now()
+	identity, err := keys.Peer(c.conn.ConnectionState())
+	if err != nil {
+		return err
+	}
+	c.tokenKeys = make(map[string]ed25519.PublicKey)
+	for _, k := range c.welcome.TokenKeys {
+		if err := k.Check(identity); err != nil {
+			return fmt.Errorf("token key %s in the welcome: %w", k.ID, err)
+		}
+		c.tokenKeys[k.ID] = k.Public
+	}
+	return nil
+}
+
+// attend carries messages both ways until the connection ends or channel does.
+// In the latter case it sends first what waits to be sent.
+func (a *Agent) attend(channel context.Context, c *connection) {
+	ctx, drop := context.WithCancelCause(context.WithoutCancel(channel))
+	out := make(chan wire.FromAgent, outgoing)
+	a.attach(c, out, drop)
+	var pumps sync.WaitGroup
+	pumps.Go(func() { drop(a.read(ctx, channel, c)) })
+	pumps.Go(func() {
+		if err := heartbeat(ctx, c.ws.Ping); err != nil {
+			drop(err)
+		}
+	})
+	written := make(chan struct{})
+	pumps.Go(func() {
+		defer close(written)
+		if err := write(ctx, c.ws, out); err != nil {
+			drop(err)
+		}
+	})
+	select {
+	case <-ctx.Done():
+	case <-channel.Done():
+	}
+	a.detach(out, context.Cause(ctx))
+	hangUp := time.AfterFunc(byeTimeout, func() { c.conn.NetConn().Close() })
+	if ctx.Err() == nil {
+		<-written
+		c.ws.Close(websocket.StatusGoingAway, "")
+	}
+	drop(nil)
+	c.ws.CloseNow()
+	hangUp.Stop()
+	pumps.Wait()
+}
+
+// read hands on what arrives until the connection ends. None of it waits for
+// anything slow: tunnels live in goroutines of their own, below life.
+func (a *Agent) read(ctx, life context.Context, c *connection) error {
+	for {
+		m, err := receive(ctx, c.ws)
+		if err != nil {
+			return err
+		}
+		switch {
+		case m.Start != nil:
+			a.start(life, c, *m.Start)
+		case m.Admit != nil:
+			a.admit(m.Admit.Tunnel)
+		case m.Stop != nil:
+			a.stop(m.Stop.Tunnel, m.Stop.Reason)
+		case m.Renew != nil:
+			a.renew(m.Renew.Tunnel, time.Duration(m.Renew.Seconds)*time.Second)
+		default:
+			return errors.New("the engine sent a second welcome")
+		}
+	}
+}
+
+// write sends what comes out of out, until it is closed or the connection ends.
+func write(ctx context.Context, ws *websocket.Conn, out <-chan wire.FromAgent) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m, more := <-out:
+			if !more {
+				return nil
+			}
+			if err := send(ctx, ws, m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// send sends one message.
+func send(ctx context.Context, ws *websocket.Conn, m wire.FromAgent) error {
+	b, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return ws.Write(ctx, websocket.MessageText, b)
+}
+
+// receive waits for one message.
+func receive(ctx context.Context, ws *websocket.Conn) (wire.FromEngine, error) {
+	kind, b, err := ws.Read(ctx)
+	if err != nil {
+		return wire.FromEngine{}, err
+	}
+	if kind != websocket.MessageText {
+		return wire.FromEngine{}, errors.New("a message that is not text")
+	}
+	return wire.DecodeFromEngine(b)
+}
+
+// attach makes c the agent's channel.
+func (a *Agent) attach(c *connection, out chan<- wire.FromAgent, drop func(error)) {
+	a.mu.Lock()
+	a.out, a.drop = out, drop
+	a.status.Connected, a.status.Since, a.status.LastError = true, time.Now(), ""
+	held := a.heldLocked()
+	if held != "" {
+		a.current.lease.back()
+	}
+	if said := c.hello.Tunnel; said != "" && said != held {
+		// It ended between hello and welcome, when nobody could be told.
+		a.tellLocked(wire.FromAgent{Stopped: &wire.Stopped{Tunnel: said, Reason: a.lastReasonLocked(said)}})
+	}
+	a.mu.Unlock()
+	a.log.Info("agent_connected", "agent", c.welcome.DeviceID, "addr", a.keys.Address, "reason", c.welcome.State)
+}
+
+// detach ends the agent's channel; why is nil when the agent itself ends it.
+func (a *Agent) detach(out chan<- wire.FromAgent, why error) {
+	if why == nil {
+		a.log.Info("agent_disconnected", "addr", a.keys.Address, "reason", wire.AgentShutdown)
+	} else {
+		a.log.Warn("agent_disconnected", "addr", a.keys.Address, "err", why)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(out)
+	a.out, a.drop = nil, nil
+	a.status.Connected, a.status.Since = false, time.Now()
+	if why != nil {
+		a.status.LastError = why.Error()
+	}
+	if a.current != nil {
+		a.unheardLocked(a.current, why)
+	}
+}
+
+// unheardLocked says what the loss of the channel means for a tunnel. One that was
+// not admitted yet dies with it: the answer that it waits for cannot come any more.
+func (a *Agent) unheardLocked(s *session, why error) {
+	jump, jumped := errors.AsType[*clockJump](why)
+	switch {
+	case !s.admitted:
+		a.endLocked(s, wire.ChannelLost)
+	case jumped && jump.gap > wire.Lease:
+		a.endLocked(s, wire.LeaseExpired) // The lease ran out in the device's sleep.
+	default:
+		s.lease.lost()
+	}
+}
+
+// tellLocked sends a message to the engine, if there is a channel. An engine that
+// does not read is hung up on.
+func (a *Agent) tellLocked(m wire.FromAgent) {
+	if a.out == nil {
+		return
+	}
+	select {
+	case a.out <- m:
+	default:
+		a.drop(errors.New("the engine does not read its messages"))
+	}
+}

@@ -1,0 +1,212 @@
+package agent_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+
+	"borealis/agent/wire"
+	"borealis/tunnel/keys"
+	"borealis/tunnel/wg"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+var engineIP = netip.MustParseAddr("10.255.0.1")
+
+// engine is a small real one: TLS with both personalities, enrolment, the channel,
+// and WireGuard in this process.
+type engine struct {
+	keys     *keys.Engine
+	address  string
+	link     *wg.Interface
+	channels chan *channel // Each that an agent opens, welcomed already.
+
+	// What the tests change before an agent comes.
+	enrol   func(http.ResponseWriter, *http.Request, wire.EnrolRequest)
+	welcome func(*wire.Welcome)
+	admit   func(keys.Pin) error // In the TLS handshake.
+	ahead   time.Duration        // Of the real time, by the engine's clock.
+}
+
+// newEngine starts an engine that lives as long as the test.
+func newEngine(t *testing.T) *engine {
+	t.Helper()
+	k, err := keys.OpenEngine(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := wg.Open(t.Context(), wg.Config{
+		Mode: wg.Netstack, PrivateKey: k.WireGuard, Address: engineIP, Route: netip.MustParsePrefix("10.255.0.0/16"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { link.Close() })
+	e := &engine{keys: k, link: link, channels: make(chan *channel, 8)}
+	e.enrol = func(w http.ResponseWriter, _ *http.Request, _ wire.EnrolRequest) {
+		b, err := wire.EnrolResponse{DeviceID: "device-1", State: "active", Message: "Welcome."}.Encode()
+		if err != nil {
+			t.Error(err)
+		}
+		w.Write(b)
+	}
+	e.serve(t)
+	return e
+}
+
+// serve listens for agents.
+func (e *engine) serve(t *testing.T) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.address = listener.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+wire.PathEnrol, e.serveEnrol)
+	mux.HandleFunc("GET "+wire.PathChannel, func(w http.ResponseWriter, r *http.Request) { e.serveChannel(ctx, w, r) })
+	server := &http.Server{
+		Handler: mux,
+		TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"},
+			Certificates: []tls.Certificate{e.keys.Identity.TLS()}, ClientAuth: tls.RequireAnyClientCert,
+			VerifyConnection: func(cs tls.ConnectionState) error {
+				pub, err := keys.Peer(cs)
+				if err != nil {
+					return err
+				}
+				if e.admit != nil {
+					return e.admit(keys.PinOf(pub))
+				}
+				return nil
+			},
+		},
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { server.ServeTLS(listener, "", "") })
+	t.Cleanup(func() {
+		cancel()
+		server.Close()
+		serving.Wait()
+	})
+}
+
+func (e *engine) serveEnrol(w http.ResponseWriter, r *http.Request) {
+	if r.TLS.ServerName != wire.EnrolServerName {
+		http.Error(w, "wrong server name", http.StatusMisdirectedRequest)
+		return
+	}
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	q, err := wire.DecodeEnrolRequest(b)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	e.enrol(w, r, q)
+}
+
+// channel is the engine's side of one.
+type channel struct {
+	engine *engine
+	ws     *websocket.Conn
+	agent  peer
+	hello  wire.Hello
+	gone   chan struct{} // Closed when the reader has ended.
+	said   chan wire.FromAgent
+	why    error // Why it ended, once gone.
+}
+
+// peer is who is at the other end.
+type peer struct {
+	pin    keys.Pin
+	public ed25519.PublicKey
+}
+
+// serveChannel welcomes an agent, hands the channel to the test and reads it.
+func (e *engine) serveChannel(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	if r.TLS.ServerName != wire.ServerName {
+		http.Error(w, "wrong server name", http.StatusMisdirectedRequest)
+		return
+	}
+	pub, err := keys.Peer(*r.TLS)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusUnauthorized)
+		return
+	}
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{wire.Subprotocol}})
+	if err != nil {
+		return
+	}
+	defer ws.CloseNow()
+	c := &channel{
+		engine: e, ws: ws, agent: peer{keys.PinOf(pub), pub},
+		gone: make(chan struct{}), said: make(chan wire.FromAgent, 64),
+	}
+	first, err := c.read(ctx)
+	if err != nil || first.Hello == nil {
+		return
+	}
+	c.hello = *first.Hello
+	welcome := wire.Welcome{
+		DeviceID: "device-1", State: "active", ServerTime: time.Now().Add(e.ahead).UTC(),
+		TokenKeys: []keys.TokenKey{e.keys.TokenKey()},
+	}
+	if e.welcome != nil {
+		e.welcome(&welcome)
+	}
+	b, err := wire.FromEngine{Welcome: &welcome}.Encode()
+	if err != nil || ws.Write(ctx, websocket.MessageText, b) != nil {
+		return
+	}
+	e.channels <- c
+	for {
+		m, err := c.read(ctx)
+		if err != nil {
+			c.why = err
+			close(c.gone)
+			return
+		}
+		c.said <- m
+	}
+}
+
+func (c *channel) read(ctx context.Context) (wire.FromAgent, error) {
+	_, b, err := c.ws.Read(ctx)
+	if err != nil {
+		return wire.FromAgent{}, err
+	}
+	return wire.DecodeFromAgent(b)
+}
+
+// channel waits for the next one.
+func (e *engine) channel(t *testing.T) *channel {
+	t.Helper()
+	select {
+	case c := <-e.channels:
+		return c
+	case <-time.After(patience):
+		t.Fatal("no agent came")
+		return nil
+	}
+}

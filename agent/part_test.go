@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"borealis/tunnel/token"
+)
+
+func TestEngineOnlyListener(t *testing.T) {
+	t.Parallel()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &engineOnly{Listener: inner, engine: netip.MustParseAddr("127.0.0.2"), log: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	from := func(addr string) net.Conn {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(addr)}}
+		c, err := d.DialContext(ctx, "tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	stranger := from("127.0.0.1")
+	defer stranger.Close()
+	engine := from("127.0.0.2")
+	defer engine.Close()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.RemoteAddr().String(); got != engine.LocalAddr().String() {
+		t.Errorf("accepted %s, want %s", got, engine.LocalAddr())
+	}
+	stranger.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := stranger.Read(make([]byte, 1)); err == nil || n != 0 {
+		t.Errorf("a stranger reads %d bytes, %v", n, err)
+	} else if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		t.Error("a stranger is left waiting")
+	}
+	inner.Close()
+	if _, err := l.Accept(); err == nil {
+		t.Error("a closed listener accepts")
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	t.Parallel()
+	reached := netip.MustParseAddr("192.0.2.9")
+	tests := []struct {
+		endpoint, dialled string
+		want              string // "" for an error.
+	}{
+		{"192.0.2.1:30000", "192.0.2.9:8443", "192.0.2.1:30000"},
+		{"[2001:db8::1]:30000", "192.0.2.9:8443", "[2001:db8::1]:30000"},
+		{"engine.invalid:30000", "engine.invalid:8443", "192.0.2.9:30000"},
+		{"localhost:30000", "engine.invalid:8443", "127.0.0.1:30000"},
+		{"other.invalid:30000", "engine.invalid:8443", ""},
+		{"engine.invalid:x", "engine.invalid:8443", ""},
+		{"engine.invalid", "engine.invalid:8443", ""},
+	}
+	for _, tt := range tests {
+		s := &session{engine: reached, claims: token.Claims{Endpoint: tt.endpoint}}
+		got, err := s.endpoint(t.Context(), tt.dialled)
+		if tt.want == "" {
+			if err == nil {
+				t.Errorf("%s: %v, want an error", tt.endpoint, got)
+			}
+			continue
+		}
+		if err != nil || got.String() != tt.want {
+			t.Errorf("%s dialled as %s: %v, %v; want %s", tt.endpoint, tt.dialled, got, err, tt.want)
+		}
+	}
+}
+
+func TestClean(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ in, want string }{
+		{"", ""},
+		{"plain text, ünïcode 東京", "plain text, ünïcode 東京"},
+		{"a\x1b[31mb\r\nc\x00\x7f\u009b\u202e\u200b", "a[31mbc"},
+		{"a\xffb", "ab"},
+		{strings.Repeat("x", 300), strings.Repeat("x", 256)},
+		{strings.Repeat("x", 255) + "é", strings.Repeat("x", 255)},
+		{strings.Repeat("東", 100), strings.Repeat("東", 85)},
+	}
+	for _, tt := range tests {
+		got := clean(tt.in, maxName)
+		if got != tt.want || !utf8.ValidString(got) {
+			t.Errorf("clean(%q) = %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestFacts(t *testing.T) {
+	t.Parallel()
+	f := gather("")
+	if f.os == "" || f.arch == "" || f.osVersion == "" {
+		t.Errorf("facts are %+v", f)
+	}
+	if got := gather("another").hostname; got != "another" {
+		t.Errorf("hostname is %q", got)
+	}
+	a, b := machineHash("one"), machineHash("two")
+	if a == b || len(a) != 64 || a != machineHash("one") || machineHash("") != "" {
+		t.Errorf("machine hashes are %q and %q", a, b)
+	}
+	if id := machineID(); id != "" && strings.Contains(f.machine, id) {
+		t.Error("the machine's id is told")
+	}
+}

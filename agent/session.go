@@ -1,0 +1,229 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"borealis/agent/shell"
+	"borealis/agent/wire"
+	"borealis/tunnel/token"
+	"borealis/tunnel/wg"
+)
+
+// Limits and constants of a tunnel.
+const (
+	linkMode         = wg.Netstack // Nothing of the host is touched.
+	linkName         = "borealis0"
+	keepalive        = 25 * time.Second // Keeps the way open through a NAT.
+	resolveTimeout   = 5 * time.Second
+	handshakeTimeout = 15 * time.Second // After that the log says so; the engine decides.
+)
+
+// session is one tunnel. Its goroutine, [Agent.hold], owns all that belongs to it.
+type session struct {
+	id     string
+	token  string
+	psk    wgtypes.Key
+	claims token.Claims
+	device string     // The device's id at the engine.
+	engine netip.Addr // Where the engine was reached.
+
+	before <-chan struct{} // Closed when the session before this one is gone; or nil.
+	admit  chan struct{}   // Closed when the engine admits this one.
+	done   chan struct{}   // Closed when nothing of it is left.
+	end    func()          // Tells the goroutine to end.
+	lease  *lease
+
+	// Guarded by Agent.mu.
+	ready    *wire.Ready // What was answered; nil before.
+	admitted bool        // Admit is closed.
+	ending   bool        // End was called.
+	told     bool        // The engine asked for the end.
+	reason   string      // Why it ends.
+}
+
+// errLinkGone is why a tunnel ends whose interface died underneath.
+var errLinkGone = errors.New("the WireGuard interface is gone")
+
+// hold is a session's whole life.
+func (a *Agent) hold(ctx context.Context, s *session) {
+	defer close(s.done)
+	defer s.end()
+	if s.before != nil {
+		<-s.before
+	}
+	a.over(s, a.carry(ctx, s))
+}
+
+// carry brings a tunnel up, keeps it until ctx ends or a part of it dies, and takes
+// it down: the peer first, which cuts it at once, then the shells, then the interface.
+func (a *Agent) carry(ctx context.Context, s *session) (err error) {
+	endpoint, err := s.endpoint(ctx, a.keys.Address)
+	if err != nil {
+		return endedOr(ctx, err)
+	}
+	// A key of its own for each tunnel: it is born here and dies with it.
+	private, err := wgtypes.GeneratePrivateKey()
+	if err != nil {
+		return fmt.Errorf("make a WireGuard key: %w", err)
+	}
+	link, err := wg.Open(ctx, wg.Config{
+		Mode: linkMode, Name: linkName, PrivateKey: private, Address: s.claims.VirtualIP,
+		Route: netip.PrefixFrom(s.claims.EngineIP, 32), Logger: a.log,
+	})
+	if err != nil {
+		return endedOr(ctx, err)
+	}
+	defer func() { err = errors.Join(err, link.Close()) }()
+	failed, stopShell, err := a.serveShell(ctx, s, link)
+	if err != nil {
+		return endedOr(ctx, err)
+	}
+	defer stopShell()
+	a.answerReady(s, private.PublicKey())
+	select {
+	case <-s.admit:
+	case <-ctx.Done():
+		return nil
+	case <-link.Done():
+		return errLinkGone
+	case err := <-failed:
+		return err
+	}
+	return a.join(ctx, s, link, failed, wg.Peer{
+		PublicKey: s.claims.ServerKey, PresharedKey: s.psk, AllowedIP: s.claims.EngineIP,
+		Endpoint: endpoint, Keepalive: keepalive,
+	})
+}
+
+// endedOr returns err, unless it only says that ctx ended.
+func endedOr(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// join adds the engine as the peer, which begins the handshake, and waits for
+// the end.
+func (a *Agent) join(ctx context.Context, s *session, link *wg.Interface, failed <-chan error, peer wg.Peer) (err error) {
+	if err := link.AddPeer(peer); err != nil {
+		return err
+	}
+	var watch sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		err = errors.Join(err, link.RemovePeer(peer.PublicKey))
+		cancel()
+		watch.Wait()
+	}()
+	watch.Go(func() {
+		waiting, cancel := context.WithTimeout(ctx, handshakeTimeout)
+		defer cancel()
+		if err := link.Handshake(waiting, peer.PublicKey); err == nil {
+			a.log.Info("tunnel_up", "tunnel", s.id, "addr", peer.Endpoint)
+		} else if ctx.Err() == nil {
+			a.log.Warn("tunnel_silent", "tunnel", s.id, "addr", peer.Endpoint, "err", err,
+				"reason", "no WireGuard handshake: is this UDP port open on the way to the engine?")
+		}
+	})
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-link.Done():
+		return errLinkGone
+	case err := <-failed:
+		return err
+	}
+}
+
+// serveShell serves shells inside the tunnel, if the token has their port. An
+// error that ends the server early comes out of failed. Stop returns when the
+// shells and all their processes are dead.
+func (a *Agent) serveShell(ctx context.Context, s *session, link *wg.Interface) (failed <-chan error, stop func(), err error) {
+	if !s.allows("tcp", wire.ShellPort) {
+		return nil, func() {}, nil
+	}
+	listener, err := link.ListenTCP(netip.AddrPortFrom(s.claims.VirtualIP, wire.ShellPort))
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	failures := make(chan error, 1)
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		err := shell.Serve(ctx, &engineOnly{Listener: listener, engine: s.claims.EngineIP, tunnel: s.id, log: a.log}, shell.Config{
+			HostKey: a.keys.Identity.Private(),
+			Client:  s.claims.ShellKey,
+			Shell:   a.shell,
+			Env: []string{
+				"BOREALIS_TUNNEL=" + s.id, "BOREALIS_DEVICE=" + s.device, "BOREALIS_ENGINE=" + a.keys.Address,
+			},
+			Logger: a.log.With("tunnel", s.id),
+		})
+		if err != nil {
+			failures <- fmt.Errorf("serve shells: %w", err)
+		}
+	})
+	return failures, func() { cancel(); serving.Wait() }, nil
+}
+
+// answerReady tells the engine that this end waits to be admitted.
+func (a *Agent) answerReady(s *session, key wgtypes.Key) {
+	a.log.Info("tunnel_ready", "tunnel", s.id)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.ready = &wire.Ready{Tunnel: s.id, Token: s.token, WireGuardKey: key.String()}
+	if !s.ending {
+		a.tellLocked(wire.FromAgent{Ready: s.ready})
+	}
+}
+
+// allows reports whether the token lets the engine reach a port.
+func (s *session) allows(protocol string, port uint16) bool {
+	for _, p := range s.claims.Ports {
+		if p.Protocol == protocol && p.From <= port && port <= p.To {
+			return true
+		}
+	}
+	return false
+}
+
+// endpoint returns where the engine's WireGuard listener is. When it has the name
+// that the channel was dialled by, it is where the channel got through to.
+func (s *session) endpoint(ctx context.Context, dialled string) (netip.AddrPort, error) {
+	host, portText, err := net.SplitHostPort(s.claims.Endpoint)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("endpoint %s: %w", s.claims.Endpoint, err)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("endpoint %s: %w", s.claims.Endpoint, err)
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return netip.AddrPortFrom(addr, uint16(port)), nil
+	}
+	if name, _, err := net.SplitHostPort(dialled); err == nil && name == host && s.engine.IsValid() {
+		return netip.AddrPortFrom(s.engine, uint16(port)), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("look up the engine's endpoint: %w", err)
+	}
+	for _, addr := range addrs {
+		if addr.Unmap().Is4() { // The way most likely to be open.
+			return netip.AddrPortFrom(addr.Unmap(), uint16(port)), nil
+		}
+	}
+	return netip.AddrPortFrom(addrs[0], uint16(port)), nil
+}
