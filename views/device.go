@@ -1,0 +1,96 @@
+package views
+
+import "strings"
+
+// An ask is what a question before an act is headed with, and what its
+// confirming button says.
+type ask struct{ title, do string }
+
+// about is the page with the device's name and tab in its title.
+func (p Page) about(v Device) Page {
+	p.Title = v.title()
+	return p
+}
+
+func (v Device) title() string {
+	name := plain(or(v.Hostname, v.ID))
+	switch v.Tab {
+	case TabConfig:
+		return name + " – Advanced Config"
+	case TabShell:
+		return name + " – " + shellName(v.OS)
+	case TabActivity:
+		return name + " – Activity"
+	}
+	return name
+}
+
+// blocked says why nobody can connect to the device now; "" = one can.
+func (v Device) blocked() string {
+	switch {
+	case v.State == "pending":
+		return "Awaits approval: nobody can connect until an administrator approves the device."
+	case v.State == "quarantined":
+		return "Quarantined: two machines used this identity. Revoke it and enrol them anew."
+	case v.State == "revoked":
+		return "Revoked: the device must be enrolled again with a new code."
+	case v.Unavailable != "":
+		return "Tunnels are unavailable: " + plain(v.Unavailable)
+	case !v.Online && v.LastSeen.IsZero():
+		return "Offline: the agent has never called in. Start it on the device with: borealis-agent run"
+	case !v.Online:
+		return "Offline: the agent was last seen " + agoText(v.Now, v.LastSeen) + ". Connecting is possible as soon as it calls in."
+	}
+	return ""
+}
+
+// others are the names of the other people on the tunnel.
+func (t Tunnel) others() []string {
+	var names []string
+	for _, o := range t.Operators {
+		if !o.You {
+			names = append(names, plain(o.Name))
+		}
+	}
+	return names
+}
+
+func (v Device) stopQuestion() string {
+	others := v.Tunnel.others()
+	switch len(others) {
+	case 0:
+		return "Every shell and connection through it ends at once."
+	case 1:
+		return others[0] + " is connected too. Every shell and connection through it ends at once."
+	}
+	return strings.Join(others[:len(others)-1], ", ") + " and " + others[len(others)-1] +
+		" are connected too. Every shell and connection through it ends at once."
+}
+
+func (v Device) revokeQuestion() string {
+	return "Its tunnel stops at once, and its agent is turned away until the device is enrolled again with a new code."
+}
+
+// actClass is the class of a button that does something with a device.
+func actClass(class string) string {
+	if class == "menu-item" {
+		return class
+	}
+	return "button " + class
+}
+
+// operatorsText names everybody on the tunnel in one line.
+func (t Tunnel) operatorsText() string {
+	if len(t.Operators) == 0 {
+		return "nobody"
+	}
+	names := make([]string, 0, len(t.Operators))
+	for _, o := range t.Operators {
+		name := plain(o.Name)
+		if o.You {
+			name += " (you)"
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
+}
