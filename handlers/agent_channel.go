@@ -1,0 +1,199 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"borealis/agent/wire"
+	"borealis/tunnel"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+)
+
+// Limits of an agent's channel.
+const (
+	helloTimeout  = 10 * time.Second
+	writeTimeout  = 10 * time.Second // of one message to an agent or a browser
+	missedBeats   = 2                // unanswered pings in a row that make a peer dead
+	agentMessages = 100              // messages a second that an agent may send for long
+	agentBurst    = 500              // and at once
+)
+
+// agentChannel is the connection that an agent keeps to its engine. Who the agent is,
+// only its TLS certificate says.
+func (s *Server) agentChannel(w http.ResponseWriter, r *http.Request) {
+	d, err := s.agentDevice(r.Context(), r.TLS)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	ctx, stream, err := s.streams.begin(r.Context(), "")
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	defer stream.end()
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{wire.Subprotocol}})
+	if err != nil {
+		s.log.DebugContext(ctx, "agent_refused", "agent", d.ID, "addr", address(r), "err", err)
+		return // Accept has answered
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(wire.MaxMessage)
+	if conn.Subprotocol() != wire.Subprotocol {
+		conn.Close(websocket.StatusPolicyViolation, "the subprotocol is "+wire.Subprotocol)
+		return
+	}
+	hello, err := readHello(ctx, conn)
+	if err != nil {
+		s.log.WarnContext(ctx, "agent_refused", "agent", d.ID, "addr", address(r), "err", err)
+		conn.Close(websocket.StatusPolicyViolation, "the first message is a hello")
+		return
+	}
+	channel, err := s.config.Manager.Join(ctx, d, hello, address(r))
+	if err != nil {
+		s.log.ErrorContext(ctx, "agent_refused", "agent", d.ID, "addr", address(r), "err", err)
+		conn.Close(websocket.StatusTryAgainLater, "")
+		return
+	}
+	defer channel.Leave()
+	if _, err := s.agentDevice(ctx, r.TLS); err != nil { // revoked before the manager knew of the channel
+		conn.Close(websocket.StatusPolicyViolation, "")
+		return
+	}
+	if err := pumpChannel(ctx, conn, channel); err != nil && ctx.Err() == nil {
+		s.log.InfoContext(ctx, "agent_cut", "agent", d.ID, "addr", address(r), "err", err)
+	}
+}
+
+// readHello reads an agent's first message.
+func readHello(ctx context.Context, conn *websocket.Conn) (wire.Hello, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	msg, err := readAgent(ctx, conn)
+	if err != nil {
+		return wire.Hello{}, fmt.Errorf("read the hello: %w", err)
+	}
+	if msg.Hello == nil {
+		return wire.Hello{}, errors.New("the first message is not a hello")
+	}
+	return *msg.Hello, nil
+}
+
+// pumpChannel carries messages both ways until one side has enough. It returns when
+// nothing of it runs any more, with the reason if there is one.
+func pumpChannel(ctx context.Context, conn *websocket.Conn, channel *tunnel.Channel) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel(nil)
+	work.Go(func() { cancel(sendChannel(ctx, conn, channel.Outgoing())) })
+	work.Go(func() {
+		if err := beat(ctx, conn, wire.Heartbeat); err != nil {
+			cancel(err)
+		}
+	})
+	limit := rate.NewLimiter(agentMessages, agentBurst)
+	for {
+		msg, err := readAgent(ctx, conn)
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
+		}
+		if !limit.Allow() {
+			err = errors.New("the agent sends too many messages")
+		} else {
+			err = channel.Receive(ctx, msg)
+		}
+		if err != nil {
+			conn.Close(websocket.StatusPolicyViolation, "")
+			return err
+		}
+	}
+}
+
+// sendChannel sends what the manager has for the agent. When there will be no more it
+// says goodbye, which ends the connection.
+func sendChannel(ctx context.Context, conn *websocket.Conn, outgoing <-chan wire.FromEngine) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case msg, more := <-outgoing:
+			if !more {
+				conn.Close(websocket.StatusNormalClosure, "")
+				return errors.New("the manager ended the channel")
+			}
+			body, err := msg.Encode()
+			if err != nil {
+				return fmt.Errorf("encode a message: %w", err)
+			}
+			if err := writeMessage(ctx, conn, websocket.MessageText, body); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func readAgent(ctx context.Context, conn *websocket.Conn) (wire.FromAgent, error) {
+	kind, body, err := conn.Read(ctx)
+	if err != nil {
+		return wire.FromAgent{}, err
+	}
+	if kind != websocket.MessageText {
+		return wire.FromAgent{}, errors.New("a message that is not text")
+	}
+	return wire.DecodeFromAgent(body)
+}
+
+// writeMessage sends one message. A peer that does not take it in time is cut.
+func writeMessage(ctx context.Context, conn *websocket.Conn, kind websocket.MessageType, body []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	writing, cancel := lasting(ctx, writeTimeout)
+	defer cancel()
+	return conn.Write(writing, kind, body)
+}
+
+// lasting returns a context for something that is written. It ends after a time, or a
+// moment after ctx does: a connection whose write is broken off cannot say goodbye.
+func lasting(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(closeGrace, cancel) })
+	return writing, func() { stop(); cancel() }
+}
+
+// beat pings the other side regularly, so that a connection that is dead is noticed.
+// It returns nil when ctx ends.
+func beat(ctx context.Context, conn *websocket.Conn, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for missed := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		alone, cancel := lasting(ctx, every)
+		err := conn.Ping(alone)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			missed = 0
+		default:
+			if missed++; missed == missedBeats || !errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("no answer to a ping: %w", err)
+			}
+		}
+	}
+}

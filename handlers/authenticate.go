@@ -1,0 +1,106 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"borealis/store"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// publicRoutes are the routes that need no session. Every other one does, also one
+// that somebody forgets to think about.
+func publicRoutes() map[string]bool {
+	return map[string]bool{
+		"GET /healthz":      true,
+		"HEAD /healthz":     true,
+		"GET /login":        true,
+		"HEAD /login":       true,
+		"POST /login":       true,
+		"GET /_s/*":         true,
+		"HEAD /_s/*":        true,
+		"GET /favicon.ico":  true,
+		"HEAD /favicon.ico": true,
+	}
+}
+
+// authenticated lets a request pass when its route is public, or when it proves who
+// makes it. What has no route at all needs a session too, so strangers learn nothing.
+func (s *Server) authenticated(next http.Handler) http.Handler {
+	public := publicRoutes()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if public[r.Method+" "+s.routeOf(r)] {
+			next.ServeHTTP(w, r)
+			return
+		}
+		p, err := s.identify(r)
+		if err == nil {
+			err = p.need(look)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+	})
+}
+
+// routeOf is the pattern of the route that the router will choose; "" when none.
+func (s *Server) routeOf(r *http.Request) string {
+	path := r.URL.RawPath // as the router decides
+	if path == "" {
+		path = r.URL.Path
+	}
+	return s.mux.Find(chi.NewRouteContext(), r.Method, path)
+}
+
+// identify finds out who makes a request. Programs send a token, and only to the API
+// and to terminals; browsers send a cookie.
+func (s *Server) identify(r *http.Request) (principal, error) {
+	if r.Header.Get("Authorization") != "" && (isAPI(r) || isTerminal(r)) {
+		return s.identifyToken(r)
+	}
+	cookie, err := r.Cookie(sessionCookie)
+	if err != nil || cookie.Value == "" {
+		return principal{}, refuse(codeUnauthenticated, "Nobody is signed in.")
+	}
+	p, err := s.resume(r.Context(), cookie.Value)
+	if err != nil {
+		return principal{}, err
+	}
+	if !isBackground(r) {
+		s.touch(r.Context(), p.session)
+	}
+	return p, nil
+}
+
+func (s *Server) identifyToken(r *http.Request) (principal, error) {
+	kind, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(kind, "Bearer") || !strings.HasPrefix(text, tokenPrefix) {
+		return principal{}, refuse(codeUnauthenticated, "The Authorization header holds no API token.")
+	}
+	token, operator, err := s.config.Store.APITokenByHash(r.Context(), HashSecret(text))
+	if errors.Is(err, store.ErrNotFound) {
+		return principal{}, refuse(codeUnauthenticated, "The API token is not known.")
+	}
+	if err != nil {
+		return principal{}, err
+	}
+	if !token.ExpiresAt.IsZero() && !token.ExpiresAt.After(time.Now()) {
+		return principal{}, refuse(codeSessionExpired, "The API token has expired.")
+	}
+	return principal{operator: operator, token: token}, nil
+}
+
+// isTerminal reports whether a request is for a terminal's ticket or its socket.
+func isTerminal(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/devices/") && (strings.HasSuffix(r.URL.Path, "/terminal/ticket") || strings.HasSuffix(r.URL.Path, "/terminal/ws"))
+}
+
+// isBackground reports whether a page makes the request by itself, so that it does
+// not show that a person is there.
+func isBackground(r *http.Request) bool { return r.URL.Path == "/events" }

@@ -1,0 +1,141 @@
+package handlers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	maxBody     = 64 << 10 // bytes of a request's body
+	bodyTimeout = 10 * time.Second
+)
+
+// withBody reads the body of a request before its handler runs, within the limits of
+// size and time that all routes share, so that no handler waits for a client.
+func (s *Server) withBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := readBody(w, r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		next.ServeHTTP(w, r)
+	})
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength == 0 || r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil, nil
+	}
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+		return nil, fmt.Errorf("bound the body's time: %w", err)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, refuse(codeTooLarge, "The request's body is larger than %d bytes.", maxBody)
+	}
+	if err != nil {
+		return nil, refuse(codeMalformed, "The request's body did not arrive.")
+	}
+	if err := control.SetReadDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("lift the body's time: %w", err)
+	}
+	return body, nil
+}
+
+// decode reads a JSON body into v, which points to a struct. It takes one object, of
+// the right type, without fields that v does not have and without a field twice.
+func decode(r *http.Request, v any) error {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" {
+		return refuse(codeMediaType, "The request's body is not declared to be JSON.")
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return fmt.Errorf("read the body: %w", err)
+	}
+	return decodeBody(body, v)
+}
+
+func decodeBody(body []byte, v any) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return refuse(codeMalformed, "The request has no body.")
+	}
+	if err := checkFields(body); err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return decodeFailure(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return refuse(codeMalformed, "Something follows the JSON object.")
+	}
+	return nil
+}
+
+// checkFields refuses what the decoder lets pass: null in place of an object, and
+// names that come twice, of which it would silently take the last.
+func checkFields(body []byte) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if t, err := d.Token(); err != nil {
+		return decodeFailure(err)
+	} else if t != json.Delim('{') {
+		return refuse(codeMalformed, "The request's body is not a JSON object.")
+	}
+	seen := make(map[string]bool)
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return decodeFailure(err)
+		}
+		name := strings.ToLower(fmt.Sprint(t)) // the decoder does not care about case
+		if seen[name] {
+			return refuse(codeMalformed, "The field %q is there twice.", clean(fmt.Sprint(t), 64))
+		}
+		seen[name] = true
+		var skip json.RawMessage
+		if err := d.Decode(&skip); err != nil {
+			return decodeFailure(err)
+		}
+	}
+	return nil
+}
+
+// decodeFailure says what is wrong with a JSON text.
+func decodeFailure(err error) error {
+	if at, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return refuse(codeMalformed, "The JSON breaks at byte %d.", at.Offset)
+	}
+	if at, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return invalid(at.Field, "The field %q cannot be a %s.", at.Field, at.Value)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		f := refuse(codeUnknownField, "There is no field %s.", clean(name, 64))
+		f.field = clean(strings.Trim(name, `"`), 64)
+		return f
+	}
+	return refuse(codeMalformed, "The JSON is not complete.")
+}
+
+// form reads the fields of an HTML form.
+func form(r *http.Request) (url.Values, error) {
+	if r.Header.Get("Content-Type") == "" {
+		return url.Values{}, nil // a button without fields
+	}
+	if err := r.ParseForm(); err != nil || r.PostForm == nil {
+		return nil, refuse(codeInvalid, "The form cannot be read.")
+	}
+	return r.PostForm, nil
+}

@@ -1,0 +1,126 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"borealis/store"
+	"borealis/tunnel"
+	"borealis/views"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// connectPage is the Connect button.
+func (s *Server) connectPage(w http.ResponseWriter, r *http.Request, p principal) error {
+	if err := p.need(connect); err != nil {
+		return err
+	}
+	id := chi.URLParam(r, "id")
+	if _, err := s.config.Manager.Connect(r.Context(), id, p.requestHolder(r), tunnel.ConnectOptions{}); err != nil {
+		return err
+	}
+	return s.showDevice(w, r, p, id)
+}
+
+// disconnectPage is the Disconnect button, and with force "Stop for everyone".
+func (s *Server) disconnectPage(w http.ResponseWriter, r *http.Request, p principal) error {
+	fields, err := form(r)
+	if err != nil {
+		return err
+	}
+	force, needed := fields.Get("force") == "1", connect
+	if force {
+		needed = manage
+	}
+	if err := p.need(needed); err != nil {
+		return err
+	}
+	id := chi.URLParam(r, "id")
+	if _, err := s.device(r.Context(), id); err != nil {
+		return err
+	}
+	_, err = s.config.Manager.Disconnect(r.Context(), id, p.requestHolder(r), force)
+	if err != nil && !errors.Is(err, tunnel.ErrNotConnected) { // it ended meanwhile: that is what was asked for
+		return err
+	}
+	return s.showDevice(w, r, p, id)
+}
+
+// keepOpenPage is the Keep open button: an operator says that the tunnel is in use.
+func (s *Server) keepOpenPage(w http.ResponseWriter, r *http.Request, p principal) error {
+	if err := p.need(connect); err != nil {
+		return err
+	}
+	id := chi.URLParam(r, "id")
+	st, err := s.config.Manager.Status(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if !attached(st, p) {
+		return refuse(codeDown, "You are not connected to a tunnel of this device.")
+	}
+	s.config.Manager.Touch(st.TunnelID)
+	return s.showDevice(w, r, p, id)
+}
+
+// approvePage lets a device have tunnels.
+func (s *Server) approvePage(w http.ResponseWriter, r *http.Request, p principal) error {
+	return s.changeDevicePage(w, r, p, store.Active)
+}
+
+// revokePage ends the trust in a device.
+func (s *Server) revokePage(w http.ResponseWriter, r *http.Request, p principal) error {
+	return s.changeDevicePage(w, r, p, store.Revoked)
+}
+
+func (s *Server) changeDevicePage(w http.ResponseWriter, r *http.Request, p principal, state string) error {
+	if err := p.need(manage); err != nil {
+		return err
+	}
+	id := chi.URLParam(r, "id")
+	if err := s.changeDevice(r.Context(), p, id, state); err != nil {
+		return err
+	}
+	return s.showDevice(w, r, p, id)
+}
+
+// changeDevice changes what a device may do. One that is not trusted any more loses
+// its tunnel and its connection at once.
+func (s *Server) changeDevice(ctx context.Context, p principal, id, state string) error {
+	err := s.config.Store.SetDeviceState(ctx, id, state, p.operator.Name, time.Now())
+	if errors.Is(err, store.ErrNotFound) {
+		return tunnel.ErrUnknownDevice
+	}
+	if err != nil {
+		return err
+	}
+	if state != store.Active {
+		s.config.Manager.Drop(context.WithoutCancel(ctx), id, tunnel.DeviceRevoked)
+	}
+	return nil
+}
+
+// showDevice answers an act on a device: htmx gets the part that it asked for, and a
+// browser without scripts goes to the device's page.
+func (s *Server) showDevice(w http.ResponseWriter, r *http.Request, p principal, id string) error {
+	switch {
+	case isPart(r, "tunnel-list"):
+		v, err := s.tunnelsView(r.Context(), p)
+		if err != nil {
+			return err
+		}
+		s.render(w, r, http.StatusOK, views.TunnelList(v))
+	case isPart(r, "device-head"):
+		v, err := s.deviceView(r.Context(), p, id, views.TabSummary, 0)
+		if err != nil {
+			return err
+		}
+		s.render(w, r, http.StatusOK, views.DeviceHead(v))
+	default:
+		http.Redirect(w, r, devicePath(id, views.TabSummary), http.StatusSeeOther)
+	}
+	return nil
+}

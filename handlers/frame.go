@@ -1,0 +1,54 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"borealis/store"
+	"borealis/views"
+)
+
+// frame is what stands around a page of somebody who is signed in.
+func (s *Server) frame(r *http.Request, p principal, title, section, live string) (views.Page, error) {
+	f := s.bareFrame(r, title)
+	f.Section, f.View, f.Operator = section, live, p.operator.Name
+	return f, s.count(r.Context(), &f)
+}
+
+// count fills in what changes around a page.
+func (s *Server) count(ctx context.Context, f *views.Page) error {
+	_, total, err := s.config.Store.Devices(ctx, store.DeviceQuery{Limit: 1})
+	if err != nil {
+		return err
+	}
+	f.Now, f.Devices, f.Tunnels, f.Banner = time.Now(), total, len(s.config.Manager.Tunnels()), views.Note{}
+	if err := s.config.Manager.Link().Err; err != nil {
+		f.Banner = views.Note{
+			Kind: "err", Text: sentence(err.Error()) + ".",
+			Hint: "The console works, but nobody can connect to a device. The engine tries again by itself.",
+		}
+	}
+	return nil
+}
+
+// bareFrame is a frame without anything that has to be looked up.
+func (s *Server) bareFrame(r *http.Request, title string) views.Page {
+	version := s.config.Version
+	if s.config.Demo {
+		version = strings.TrimSpace(version + " (demo)")
+	}
+	return views.Page{
+		Title: title, Path: r.URL.RequestURI(), Theme: theme(r), Version: version, Now: time.Now(),
+	}
+}
+
+// theme is the colours that the browser's user chose.
+func theme(r *http.Request) string {
+	cookie, err := r.Cookie(views.ThemeCookie)
+	if err != nil {
+		return ""
+	}
+	return views.ParseTheme(cookie.Value)
+}

@@ -1,0 +1,50 @@
+package handlers
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// allowedHosts refuses requests that call the console by a name it does not have.
+// That is what a page does whose own name was made to point here (DNS rebinding),
+// and to the browser everything else about such a request looks right.
+func (s *Server) allowedHosts(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.hosts[requestHost(r)] {
+			s.fail(w, r, refuse(codeWrongHost, "This console is not called %q.", clean(r.Host, maxHost)))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+const maxHost = 253 // characters of a host's name
+
+// requestHost is the host that a request names, without port; "" when it is not one.
+func requestHost(r *http.Request) string {
+	host := r.Host
+	if h, port, err := net.SplitHostPort(host); err == nil {
+		if !digits(port) {
+			return ""
+		}
+		host = h
+	} else if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
+	}
+	return canonicalHost(host)
+}
+
+// canonicalHost is one spelling for all of a host's: lower case, and addresses as
+// netip writes them.
+func canonicalHost(host string) string {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.String()
+	}
+	return strings.ToLower(host)
+}
+
+func digits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}

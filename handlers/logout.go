@@ -1,0 +1,18 @@
+package handlers
+
+import (
+	"net/http"
+
+	"borealis/store"
+)
+
+// logout ends the session, and with it the streams and terminals that it has open.
+func (s *Server) logout(w http.ResponseWriter, r *http.Request, p principal) error {
+	if err := s.endSession(r.Context(), p.session.ID); err != nil {
+		return err
+	}
+	setSessionCookie(w, "")
+	s.record(r.Context(), store.Activity{Kind: "signed_out", Actor: p.operator.Name, Detail: "from " + address(r)})
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	return nil
+}

@@ -1,0 +1,170 @@
+// Package handlers serves everything that an engine says over HTTPS: the console, its API, its terminals, and the agents' channel.
+package handlers
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"borealis/agent/wire"
+	"borealis/store"
+	"borealis/tunnel"
+	"borealis/tunnel/keys"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// Limits of the HTTP server as a whole.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute // of a connection between two requests
+	maxHeader     = 16 << 10        // bytes of a request's header
+)
+
+// Config is what a [Server] needs. Store, Manager and Keys are required.
+type Config struct {
+	Store   *store.Store
+	Manager *tunnel.Manager
+	Keys    *keys.Engine
+	// Hosts are the names and addresses, without port, that browsers may call the
+	// console by. Empty means localhost, 127.0.0.1, ::1 and the host's own name.
+	Hosts []string
+	// PublicAddress tells the HOST:PORT that agents dial; it is put into enrolment
+	// codes. It is called each time a code is made, because the port may not be known
+	// before. Nil means the first of Hosts with port 443.
+	PublicAddress func() string
+	Version       string
+	// Demo says so on the pages' version.
+	Demo bool
+	// Logger gets failed requests and attacks. Nil is silent.
+	Logger *slog.Logger
+}
+
+// A Server answers browsers, API clients and agents. It is safe for concurrent use.
+type Server struct {
+	config  Config
+	log     *slog.Logger
+	hosts   map[string]bool
+	streams streams
+	tickets tickets
+
+	passwords  *passwords
+	sources    *throttle // sign-ins by address
+	names      *throttle // sign-ins by name
+	enrolments *throttle // wrong enrolment codes by address
+	wrongCodes *budget   // wrong enrolment codes altogether
+
+	mux      *chi.Mux // the operators' routes
+	operator http.Handler
+	agent    http.Handler
+	enrol    http.Handler
+}
+
+// New returns a server that the caller closes.
+func New(c Config) (*Server, error) {
+	if c.Store == nil || c.Manager == nil || c.Keys == nil {
+		return nil, errors.New("handlers need a store, a tunnel manager and keys")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if len(c.Hosts) == 0 {
+		c.Hosts = []string{"localhost", "127.0.0.1", "::1"}
+		if name, err := os.Hostname(); err == nil {
+			c.Hosts = append(c.Hosts, name)
+		}
+	}
+	if c.PublicAddress == nil {
+		address := net.JoinHostPort(c.Hosts[0], "443")
+		c.PublicAddress = func() string { return address }
+	}
+	s := &Server{
+		config: c, log: c.Logger, hosts: make(map[string]bool), passwords: newPasswords(),
+		sources:    newThrottle(sourceBurst),
+		names:      newThrottle(nameBurst),
+		enrolments: newThrottle(sourceBurst),
+		wrongCodes: newBudget(wrongCodesPerHour),
+	}
+	for _, h := range c.Hosts {
+		s.hosts[canonicalHost(h)] = true
+	}
+	s.mux = s.routes()
+	s.operator = s.defend(s.mux)
+	s.agent = s.agentRoutes()
+	s.enrol = s.enrolRoutes()
+	return s, nil
+}
+
+// Handler answers every request by what the client asked for in its TLS handshake:
+// an agent's connection reaches the agents' routes only, and a browser's the
+// operators' only, whatever their Host headers say.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch serverName(r) {
+		case wire.ServerName:
+			s.agent.ServeHTTP(w, r)
+		case wire.EnrolServerName:
+			s.enrol.ServeHTTP(w, r)
+		default:
+			s.operator.ServeHTTP(w, r)
+		}
+	})
+}
+
+// HTTPServer returns a server that is ready for ServeTLS(listener, "", ""). Whoever
+// stops it calls [Server.Close] first, which ends the streams that would keep
+// Shutdown waiting.
+func (s *Server) HTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           s.Handler(),
+		TLSConfig:         s.TLSConfig(),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Close ends every event stream, terminal socket and agent channel and returns when
+// they are gone. New ones are refused. It is safe to call twice.
+func (s *Server) Close() { s.streams.close() }
+
+// serverName is the name that the client asked for in its TLS handshake.
+func serverName(r *http.Request) string {
+	if r.TLS == nil {
+		return ""
+	}
+	return strings.ToLower(r.TLS.ServerName)
+}
+
+// source is the address that a request comes from, as penalties count it: a whole
+// IPv6 network of one subscriber is one source. Headers of proxies are not believed.
+func source(r *http.Request) string {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	a := at.Addr().Unmap().WithZone("")
+	if a.Is4() {
+		return a.String()
+	}
+	network, err := a.Prefix(64)
+	if err != nil {
+		return a.String()
+	}
+	return network.String()
+}
+
+// address is where a request comes from, as people read it.
+func address(r *http.Request) string {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return at.Addr().Unmap().String()
+}
