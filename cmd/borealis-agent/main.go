@@ -1,0 +1,190 @@
+// Command borealis-agent keeps a device in touch with its engine.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"borealis/agent"
+	"borealis/tunnel/keys"
+	"borealis/tunnel/wg"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop() // from here on a second signal kills
+	os.Exit(code)
+}
+
+const usage = `The Borealis agent: it dials out to its engine and waits to be asked for a tunnel.
+
+  borealis-agent enrol --code STRING   make this device known to an engine
+  borealis-agent run                   stay in touch with the engine
+  borealis-agent version
+
+Each flag can also be set in the environment: --data is BOREALIS_DATA.
+`
+
+// Exit codes, a contract with scripts.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+var errUsage = errors.New("usage")
+
+// run is main without the process around it.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := dispatch(ctx, args, stdout, stderr)
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitDone
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "borealis-agent: %v\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "borealis-agent: %v\n", err)
+	if errors.Is(err, keys.ErrNotEnrolled) {
+		fmt.Fprintln(stderr, "borealis-agent: hint: enrol first: borealis-agent enrol --code STRING, with a code from the engine's console")
+	}
+	return exitFailed
+}
+
+func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return fmt.Errorf("%w: say which command", errUsage)
+	}
+	switch args[0] {
+	case "enrol":
+		return enrol(ctx, args[1:], stdout, stderr)
+	case "run":
+		return runAgent(ctx, args[1:], stderr)
+	case "version":
+		_, err := fmt.Fprintln(stdout, "borealis-agent", version())
+		return err
+	case "help", "-h", "--help":
+		fmt.Fprint(stderr, usage)
+		return nil
+	}
+	return fmt.Errorf("%w: there is no command %q", errUsage, args[0])
+}
+
+func enrol(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f := flags("enrol", stderr)
+	data := f.String("data", defaultData(), "`DIR` of the agent's data root")
+	code := f.String("code", "", "the `STRING` that the engine's console shows")
+	asJSON := f.Bool("json", false, "print one JSON object")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if *code == "" {
+		return fmt.Errorf("%w: --code is missing", errUsage)
+	}
+	answer, err := agent.Enrol(ctx, agent.EnrolConfig{Data: *data, Code: *code})
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return json.NewEncoder(stdout).Encode(struct {
+			DeviceID string `json:"device_id"`
+			State    string `json:"state"`
+		}{answer.DeviceID, answer.State})
+	}
+	_, err = fmt.Fprintf(stdout, "device  %s\nstate   %s\n", answer.DeviceID, answer.State)
+	if err == nil && answer.State == "pending" {
+		_, err = fmt.Fprintln(stdout, "An administrator has to approve this device in the console before it can be used.")
+	}
+	return err
+}
+
+func runAgent(ctx context.Context, args []string, stderr io.Writer) (err error) {
+	f := flags("run", stderr)
+	data := f.String("data", defaultData(), "`DIR` of the agent's data root")
+	link := f.String("link", "auto", "the WireGuard interface: auto|netstack")
+	shell := f.String("shell", "", "`PATH` of the shell; empty means the device's own")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	mode := wg.Mode(*link)
+	if mode != wg.Auto && mode != wg.Netstack {
+		return fmt.Errorf("%w: --link %q: use auto or netstack", errUsage, *link)
+	}
+	file, err := openLog(*data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	log := slog.New(slog.NewMultiHandler(slog.NewTextHandler(file, nil), slog.NewTextHandler(stderr, nil)))
+	a, err := agent.Open(agent.Config{Data: *data, Link: mode, Shell: *shell, Version: version(), Logger: log})
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+// openLog opens Agent/Logs/reverse_tunnel.log of a data root for appending.
+func openLog(data string) (*os.File, error) {
+	path := filepath.Join(data, "Agent", "Logs", "reverse_tunnel.log")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the log folder: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	return f, nil
+}
+
+func flags(name string, stderr io.Writer) *flag.FlagSet {
+	f := flag.NewFlagSet("borealis-agent "+name, flag.ContinueOnError)
+	f.SetOutput(stderr)
+	return f
+}
+
+// parse reads the environment, then the arguments, of which all must be flags.
+func parse(f *flag.FlagSet, args []string) error {
+	var bad error
+	f.VisitAll(func(one *flag.Flag) {
+		key := "BOREALIS_" + strings.ToUpper(strings.ReplaceAll(one.Name, "-", "_"))
+		if v := os.Getenv(key); v != "" {
+			if err := f.Set(one.Name, v); err != nil {
+				bad = fmt.Errorf("%w: %s=%q: %w", errUsage, key, v, err)
+			}
+		}
+	})
+	if bad != nil {
+		return bad
+	}
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("%w: %q is one word too many", errUsage, f.Arg(0))
+	}
+	return nil
+}
+
+// version is the module version that the binary was built from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "0.1.0-dev"
+}

@@ -1,0 +1,266 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// BenchmarkMainJob measures the product as two real processes on loopback, with
+// WireGuard inside the processes. With BOREALIS_BENCHMARKS=FILE it writes the figures
+// there as well. One run measures everything: use -benchtime 1x.
+func BenchmarkMainJob(b *testing.B) {
+	ctx := b.Context()
+	p := startPair(b)
+	figures := []figure{
+		{"engine, resident, console idle", fmt.Sprintf("%.0f MiB", rss(b, p.engine.Process.Pid))},
+		{"agent, resident, no tunnel", fmt.Sprintf("%.0f MiB", rss(b, p.agent.Process.Pid))},
+	}
+	for b.Loop() {
+		figures = append(figures, p.connects(ctx, 200)...)
+		p.client.connect(ctx)
+		p.client.untilUp(ctx)
+		figures = append(figures, p.prompts(ctx, 40))
+		figures = append(figures, p.echo(ctx, 2000), p.throughput(ctx, 200<<20), p.interrupt(ctx, 20))
+	}
+	figures = append(figures,
+		figure{"engine, resident, after all of this", fmt.Sprintf("%.0f MiB", rss(b, p.engine.Process.Pid))},
+		figure{"agent, resident, after all of this", fmt.Sprintf("%.0f MiB", rss(b, p.agent.Process.Pid))})
+	report(b, figures)
+}
+
+// A figure is one line of the result.
+type figure struct{ what, value string }
+
+// A pair is an engine and an agent as processes.
+type pair struct {
+	b             *testing.B
+	client        *client
+	engine, agent *exec.Cmd
+}
+
+func startPair(b *testing.B) *pair {
+	b.Helper()
+	bin, data, mine := b.TempDir(), b.TempDir(), b.TempDir()
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, ".", "../borealis-agent")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("build: %v\n%s", err, out)
+	}
+	output := func(name string, args ...string) string {
+		out, err := exec.Command(filepath.Join(bin, name), args...).Output()
+		if err != nil {
+			b.Fatalf("%s %q: %v", name, args, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	start := func(name string, args ...string) (*exec.Cmd, *bufio.Reader) {
+		c := exec.Command(filepath.Join(bin, name), args...)
+		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		out, err := c.StdoutPipe()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = c.Process.Signal(syscall.SIGTERM); _ = c.Wait() })
+		return c, bufio.NewReader(out)
+	}
+	p := &pair{b: b}
+	output("borealis", "init", "--data", data)
+	engine, said := start("borealis", "serve", "--json", "--data", data, "--listen", "127.0.0.1:0", "--udp-port", "0", "--link", "netstack")
+	var r ready
+	if line, err := said.ReadBytes('\n'); err != nil || json.Unmarshal(line, &r) != nil {
+		b.Fatalf("serve said %q: %v", line, err)
+	}
+	p.engine = engine
+	var enrolled struct {
+		DeviceID string `json:"device_id"`
+	}
+	code := output("borealis", "code", "new", "--data", data, "--auto-approve")
+	if err := json.Unmarshal([]byte(output("borealis-agent", "enrol", "--json", "--data", mine, "--code", code)), &enrolled); err != nil {
+		b.Fatal(err)
+	}
+	p.agent, _ = start("borealis-agent", "run", "--data", mine, "--shell", "/bin/sh")
+	p.client = newClient(b, r.URL, output("borealis", "token", "new", "--operator", "admin", "--data", data))
+	p.client.device = enrolled.DeviceID
+	var d struct{ Online bool }
+	for tick := time.NewTicker(10 * time.Millisecond); !d.Online; <-tick.C {
+		p.client.do(b.Context(), http.MethodGet, "/api/devices/"+enrolled.DeviceID, nil, &d)
+	}
+	return p
+}
+
+// connects measures the time from the request to the state up, which is asked for
+// every half millisecond.
+func (p *pair) connects(ctx context.Context, n int) []figure {
+	var took []time.Duration
+	tick := time.NewTicker(500 * time.Microsecond)
+	defer tick.Stop()
+	for range n {
+		start := time.Now()
+		p.client.connect(ctx)
+		for {
+			<-tick.C
+			st := p.client.status(ctx)
+			if st.State == "ended" {
+				p.b.Fatalf("the tunnel ended: %+v", st)
+			}
+			if st.Up {
+				break
+			}
+		}
+		took = append(took, time.Since(start))
+		p.client.do(ctx, http.MethodDelete, "/api/tunnel/disconnect?device_id="+p.client.device, nil, nil)
+	}
+	return []figure{{"connect → up, p50 / p99 / max of " + strconv.Itoa(n), quantiles(took, 0.5, 0.99, 1)}}
+}
+
+// prompts measures the time from opening a terminal to the shell's first output; it
+// includes the start of the shell.
+func (p *pair) prompts(ctx context.Context, n int) figure {
+	var took []time.Duration
+	for range n {
+		start := time.Now()
+		w := p.client.terminal(ctx, "", -1)
+		for w.text.Len() == 0 {
+			w.next(ctx)
+		}
+		took = append(took, time.Since(start))
+		w.typed(ctx, "exit\r")
+		w.control(ctx, "exit")
+		w.conn.CloseNow()
+	}
+	return figure{"open terminal → first output, with the shell's start, p50 / p95 of " + strconv.Itoa(n), quantiles(took, 0.5, 0.95)}
+}
+
+// echo measures from sending a key to the arrival of its echo.
+func (p *pair) echo(ctx context.Context, n int) figure {
+	w := p.client.terminal(ctx, "", -1)
+	defer w.conn.CloseNow()
+	w.typed(ctx, "stty -icanon; echo re\"ady\"; cat >/dev/null\r")
+	w.expect(ctx, "ready\r\n")
+	var took []time.Duration
+	for i := range n + 100 {
+		want := w.offset + 1
+		start := time.Now()
+		w.typed(ctx, "x")
+		for w.offset < want {
+			w.next(ctx)
+		}
+		if i >= 100 { // the first ones warm up
+			took = append(took, time.Since(start))
+		}
+	}
+	return figure{"key → echo, WebSocket client, p50 / p99 of " + strconv.Itoa(n), quantiles(took, 0.5, 0.99)}
+}
+
+// throughput measures how fast output reaches a client that acknowledges it.
+func (p *pair) throughput(ctx context.Context, n int64) figure {
+	w := p.client.terminal(ctx, "", -1)
+	defer w.conn.CloseNow()
+	w.typed(ctx, fmt.Sprintf("stty -opost; echo re\"ady\"; head -c %d /dev/zero | tr '\\0' x; sleep 1000\r", n))
+	w.expect(ctx, "ready\n")
+	from, start := w.offset, time.Now()
+	acked := w.offset
+	for w.offset-from < n {
+		kind, data, err := w.conn.Read(ctx)
+		if err != nil {
+			p.b.Fatal(err)
+		}
+		if kind != websocket.MessageBinary {
+			continue
+		}
+		if w.offset += int64(len(data)); w.offset-acked >= 32<<10 {
+			acked = w.offset
+			w.send(ctx, map[string]any{"type": "ack", "offset": acked})
+		}
+	}
+	return figure{"terminal output, agent → client", fmt.Sprintf("%.0f MB/s", float64(w.offset-from)/1e6/time.Since(start).Seconds())}
+}
+
+// interrupt measures from Ctrl-C in the middle of a flood to the next prompt.
+func (p *pair) interrupt(ctx context.Context, n int) figure {
+	w := p.client.terminal(ctx, "", -1)
+	defer w.conn.CloseNow()
+	var took []time.Duration
+	for i := range n {
+		done := fmt.Sprintf("done-%d-", i)
+		w.text.Reset()
+		w.typed(ctx, fmt.Sprintf("yes; echo do\"ne-%d-\"\r", i))
+		for from := w.offset; w.offset-from < 4<<20; {
+			w.next(ctx)
+		}
+		start := time.Now()
+		w.typed(ctx, "\x03")
+		w.typed(ctx, fmt.Sprintf("echo do\"ne-%d-\"\r", i))
+		w.text.Reset()
+		w.expect(ctx, done)
+		took = append(took, time.Since(start))
+	}
+	return figure{"Ctrl-C under a flood → next prompt, p50 / p95 of " + strconv.Itoa(n), quantiles(took, 0.5, 0.95)}
+}
+
+func quantiles(took []time.Duration, at ...float64) string {
+	slices.Sort(took)
+	var all []string
+	for _, q := range at {
+		d := took[min(len(took)-1, int(float64(len(took))*q))]
+		all = append(all, fmt.Sprintf("%.2f", float64(d.Microseconds())/1000))
+	}
+	return strings.Join(all, " / ") + " ms"
+}
+
+// rss is the resident memory of a process in MiB.
+func rss(b *testing.B, pid int) float64 {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.Atoi(strings.Fields(rest)[0])
+			if err != nil {
+				b.Fatal(err)
+			}
+			return float64(kib) / 1024
+		}
+	}
+	b.Fatal("no VmRSS")
+	return 0
+}
+
+func report(b *testing.B, figures []figure) {
+	var page bytes.Buffer
+	fmt.Fprintf(&page, "# Benchmarks\n\nWritten by `make bench`: engine and agent as two processes on loopback, WireGuard inside the processes,\n"+
+		"%d cores, %s %s/%s. Other programs ran on the machine; compare figures of one run.\n\n| What | Result |\n|---|---|\n",
+		runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	for _, f := range figures {
+		b.Logf("%-80s %s", f.what, f.value)
+		fmt.Fprintf(&page, "| %s | %s |\n", f.what, f.value)
+	}
+	if path := os.Getenv("BOREALIS_BENCHMARKS"); path != "" {
+		if err := os.WriteFile(path, page.Bytes(), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"borealis/handlers"
+	"borealis/store"
+	"borealis/tunnel"
+	"borealis/tunnel/keys"
+	"borealis/tunnel/wg"
+)
+
+// addressSetting is where a serving engine leaves the address that agents dial, for
+// the commands that make enrolment codes.
+const addressSetting = "agent_address"
+
+// dataRoot knows where things are in an engine's data root.
+type dataRoot string
+
+func (d dataRoot) database() string     { return filepath.Join(string(d), "Engine", "borealis.db") }
+func (d dataRoot) certificates() string { return filepath.Join(string(d), "Engine", "Certificates") }
+
+func (d dataRoot) log() string {
+	return filepath.Join(string(d), "Engine", "Logs", "reverse_tunnel.log")
+}
+
+// openStore opens the database of a data root that was made before.
+func (d dataRoot) openStore(ctx context.Context) (*store.Store, error) {
+	if _, err := os.Stat(d.database()); err != nil {
+		return nil, &hintError{
+			fmt.Errorf("open the data root %s: %w", string(d), err),
+			fmt.Sprintf("make it with \"borealis init --data %s\", or name another one with --data", string(d)),
+		}
+	}
+	return store.Open(ctx, d.database())
+}
+
+// engineConfig is what "serve" and "demo" can set.
+type engineConfig struct {
+	data           dataRoot
+	listen         string
+	udpPort        int
+	publicEndpoint string
+	link           wg.Mode
+	linkName       string
+	pool           netip.Prefix
+	idle           time.Duration
+	tlsCert        string
+	tlsKey         string
+	hosts          []string
+	demo           bool
+	log            *slog.Logger
+}
+
+// An engine is everything that serves, put together.
+type engine struct {
+	config   engineConfig
+	store    *store.Store
+	keys     *keys.Engine
+	manager  *tunnel.Manager
+	handlers *handlers.Server
+	server   *http.Server
+	listener net.Listener
+	served   chan error
+}
+
+// startEngine brings an engine up on a data root that was made before.
+// The caller closes it.
+func startEngine(ctx context.Context, c engineConfig) (_ *engine, err error) {
+	e := &engine{config: c, served: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			e.close()
+		}
+	}()
+	if e.store, err = c.data.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if e.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.listen); err != nil {
+		return nil, &hintError{fmt.Errorf("listen for browsers and agents: %w", err), "another engine may be running; choose another address with --listen"}
+	}
+	if e.keys, err = keys.OpenEngine(c.data.certificates(), e.certificateHosts()); err != nil {
+		return nil, fmt.Errorf("open the engine's keys: %w", err)
+	}
+	if c.tlsCert != "" {
+		if e.keys.Web, err = tls.LoadX509KeyPair(c.tlsCert, c.tlsKey); err != nil {
+			return nil, fmt.Errorf("load the web certificate: %w", err)
+		}
+	}
+	if err = e.store.SetSetting(ctx, addressSetting, e.agentAddress()); err != nil {
+		return nil, fmt.Errorf("record the engine's address: %w", err)
+	}
+	e.manager, err = tunnel.Open(ctx, tunnel.Config{
+		Store: e.store, Keys: e.keys, Pool: c.pool, PublicEndpoint: c.publicEndpoint, Idle: c.idle, Logger: c.log,
+		Link: wg.Config{Mode: c.link, Name: c.linkName, ListenPort: c.udpPort},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start the tunnel manager: %w", err)
+	}
+	e.handlers, err = handlers.New(handlers.Config{
+		Store: e.store, Manager: e.manager, Keys: e.keys, Hosts: c.hosts, PublicAddress: e.agentAddress,
+		Version: version(), Demo: c.demo, Logger: c.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the console: %w", err)
+	}
+	e.server = e.handlers.HTTPServer()
+	go func() { e.served <- e.server.Serve(tls.NewListener(e.listener, e.handlers.TLSConfig())) }()
+	c.log.InfoContext(ctx, "engine_started", "addr", e.listener.Addr().String())
+	return e, nil
+}
+
+// wait serves until ctx ends or the listener fails.
+func (e *engine) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-e.served:
+		return fmt.Errorf("serve: %w", err)
+	}
+}
+
+// close undoes startEngine in reverse: tunnels first, so that agents are told.
+func (e *engine) close() {
+	if e.manager != nil {
+		e.manager.Close()
+	}
+	if e.handlers != nil {
+		e.handlers.Close()
+	}
+	if e.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := e.server.Shutdown(ctx); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			e.server.Close()
+		}
+	} else if e.listener != nil {
+		e.listener.Close()
+	}
+	if e.store != nil {
+		if err := e.store.Close(); err != nil {
+			e.config.log.Error("store_close", "err", err)
+		}
+	}
+}
+
+func (e *engine) port() int { return e.listener.Addr().(*net.TCPAddr).Port }
+
+// host is the name or address that people and agents use for this engine.
+func (e *engine) host() string {
+	if h := e.config.publicEndpoint; h != "" {
+		if name, _, err := net.SplitHostPort(h); err == nil {
+			return name
+		}
+		return h
+	}
+	if ip := e.listener.Addr().(*net.TCPAddr).IP; !ip.IsUnspecified() {
+		return ip.String()
+	}
+	if name, err := os.Hostname(); err == nil {
+		return name
+	}
+	return "localhost"
+}
+
+func (e *engine) agentAddress() string { return net.JoinHostPort(e.host(), strconv.Itoa(e.port())) }
+
+func (e *engine) url() string { return "https://" + e.agentAddress() }
+
+// certificateHosts are the names that a self-signed web certificate is made for.
+func (e *engine) certificateHosts() []string {
+	hosts := append([]string{"localhost", "127.0.0.1", "::1", e.host()}, e.config.hosts...)
+	if name, err := os.Hostname(); err == nil {
+		hosts = append(hosts, name)
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// openLog opens reverse_tunnel.log for lines of "event key=value", which also go to
+// the other handlers. The caller closes the file.
+func openLog(path string, also slog.Handler) (*slog.Logger, *os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make the log folder: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the log: %w", err)
+	}
+	return slog.New(slog.NewMultiHandler(slog.NewTextHandler(f, nil), also)), f, nil
+}

@@ -1,0 +1,159 @@
+// Package cmd holds the programs, and the test that keeps the imports in order.
+package cmd
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is the import table: which packages of this module each package may
+// import. A new arrow is a design decision: say why in the commit that adds it.
+//
+// Engine and agent share layer 0 and tunnel/wg, and nothing else: an agent must not
+// carry the engine's database, console or manager to machines that it does not own.
+var allowed = map[string][]string{
+	// Layer 0: what crosses between engine and agent.
+	"tunnel/keys":  {},
+	"tunnel/token": {"tunnel/keys"},
+	"agent/wire":   {"tunnel/keys"},
+	// Layer 1: one resource each.
+	"store":     {},
+	"acl":       {},
+	"static":    {},
+	"tunnel/wg": {},
+	// Layer 2.
+	"agent/shell":     {"agent/wire"},
+	"tunnel/terminal": {"agent/wire", "tunnel/keys"},
+	"tunnel":          {"acl", "agent/wire", "store", "tunnel/keys", "tunnel/terminal", "tunnel/token", "tunnel/wg"},
+	// Layer 3.
+	"agent":    {"agent/shell", "agent/wire", "tunnel/keys", "tunnel/token", "tunnel/wg"},
+	"views":    {"static"},
+	"handlers": {"acl", "agent/wire", "static", "store", "tunnel", "tunnel/keys", "tunnel/terminal", "tunnel/token", "tunnel/wg", "views"},
+	// Layer 4.
+	"cmd":                {},
+	"cmd/borealis":       {"acl", "agent", "agent/wire", "handlers", "store", "tunnel", "tunnel/keys", "tunnel/wg"},
+	"cmd/borealis-agent": {"agent", "tunnel/keys", "tunnel/wg"},
+	// Support for tests, imported by nothing that ships.
+	"tunnel/wg/nstest": {},
+}
+
+// TestValidationNamesRealTests keeps docs/validation.md true: each test that it names
+// exists somewhere in the tree.
+func TestValidationNamesRealTests(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "docs", "validation.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := make(map[string]bool)
+	err = filepath.WalkDir("..", func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, found := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(source, -1) {
+			tests[string(found[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(Test\\w+)`").FindAllSubmatch(page, -1)
+	if len(named) == 0 {
+		t.Fatal("docs/validation.md names no test")
+	}
+	for _, n := range named {
+		if !tests[string(n[1])] {
+			t.Errorf("docs/validation.md names %s, which does not exist", n[1])
+		}
+	}
+}
+
+const module = "borealis/"
+
+type pkg struct {
+	ImportPath string
+	Dir        string
+	Imports    []string
+	GoFiles    []string
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	for _, goos := range []string{"linux", "windows"} {
+		for _, p := range list(t, goos) {
+			name := strings.TrimPrefix(p.ImportPath, module)
+			may, known := allowed[name]
+			if !known {
+				t.Errorf("%s: package %s is not in the import table; add it with a sentence saying what it is", goos, name)
+				continue
+			}
+			for _, i := range p.Imports {
+				ours, is := strings.CutPrefix(i, module)
+				if is && !slices.Contains(may, ours) {
+					t.Errorf("%s: %s must not import %s", goos, name, ours)
+				}
+				if name == "views" && i == "net/http" || name == "tunnel" && i == "net/http" {
+					t.Errorf("%s: %s must not know HTTP", goos, name)
+				}
+			}
+		}
+	}
+}
+
+// TestPackageComments requires that each package says in one sentence what it is.
+func TestPackageComments(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, "linux") {
+		if len(p.GoFiles) > 0 && !hasComment(t, p) {
+			t.Errorf("package %s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+func hasComment(t *testing.T, p pkg) bool {
+	t.Helper()
+	for _, f := range p.GoFiles {
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, f), nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file.Doc != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func list(t *testing.T, goos string) []pkg {
+	t.Helper()
+	c := exec.Command("go", "list", "-json=ImportPath,Dir,Imports,GoFiles", module+"...")
+	c.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64")
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
