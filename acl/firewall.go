@@ -52,10 +52,8 @@ func (g *Guard) Set(_ context.Context, plan Plan) error {
 func (g *Guard) Check(protocol string, to netip.AddrPort) error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	for _, p := range g.plan[to.Addr()] {
-		if p.Contains(protocol, to.Port()) {
-			return nil
-		}
+	if Contains(g.plan[to.Addr()], protocol, to.Port()) {
+		return nil
 	}
 	return fmt.Errorf("%d/%s of %s: %w", to.Port(), protocol, to.Addr(), ErrRefused)
 }

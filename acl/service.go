@@ -45,6 +45,14 @@ type Service struct {
 	Ports []Port
 }
 
+// nameOn is what the service is called on a device of an operating system.
+func (s Service) nameOn(os string) string {
+	if s.ID == ShellService && os != "windows" {
+		return "Shell"
+	}
+	return s.Name
+}
+
 // Services returns the built-in services in the order in which people see them.
 func Services() []Service {
 	return []Service{
