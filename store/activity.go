@@ -24,6 +24,9 @@ const (
 	deviceRevoked     = "device_revoked"
 	tunnelRequested   = "tunnel_requested"
 	tunnelDown        = "tunnel_down"
+
+	portsChanged        = "ports_changed"
+	portOverrideExpired = "port_override_expired"
 )
 
 // Activity is one line of what happened. Lines are never changed nor removed.

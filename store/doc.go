@@ -1,4 +1,4 @@
-// Package store keeps the engine's devices, operators, sessions, tunnels and activity in one SQLite file.
+// Package store keeps the engine's devices, operators, sessions, overrides, tunnels and activity in one SQLite file.
 //
 // # The file
 //

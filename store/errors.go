@@ -26,6 +26,9 @@ var (
 	ErrTooManyPending = errors.New("too many devices are waiting for approval")
 	// ErrTokenUsed means that a tunnel token is unknown, expired, void or used.
 	ErrTokenUsed = errors.New("tunnel token is not valid any more")
+	// ErrRevision means that somebody changed the overrides since the caller has
+	// seen them.
+	ErrRevision = errors.New("overrides were changed meanwhile")
 	// ErrPoolExhausted means that every address of the pool has been given.
 	ErrPoolExhausted = errors.New("no virtual IP address is left in the pool")
 

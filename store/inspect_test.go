@@ -65,8 +65,8 @@ func TestOpenRefuses(t *testing.T) {
 		want       error
 		text       []string
 	}{
-		{"newer", closedFile(t, "PRAGMA user_version = 99"), nil, ErrNewer, []string{"schema version 99", "up to 1"}},
-		{"next", closedFile(t, "PRAGMA user_version = 2"), nil, ErrNewer, []string{"schema version 2", "up to 1"}},
+		{"newer", closedFile(t, "PRAGMA user_version = 99"), nil, ErrNewer, []string{"schema version 99", "up to 2"}},
+		{"next", closedFile(t, "PRAGMA user_version = 3"), nil, ErrNewer, []string{"schema version 3", "up to 2"}},
 		{"newer and unknown", closedFile(t, "PRAGMA user_version = 99", "DROP TABLE setting"), nil, ErrNewer, nil},
 		{"another program's", other, nil, ErrForeign, nil},
 		{"another program's id", closedFile(t, "PRAGMA application_id = 7"), nil, ErrForeign, nil},

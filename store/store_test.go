@@ -210,6 +210,10 @@ func everyMethod(ctx context.Context, s *Store) map[string]error {
 	_, errs["Activities"] = s.Activities(ctx, ActivityQuery{})
 	_, errs["Setting"] = s.Setting(ctx, "k")
 	errs["SetSetting"] = s.SetSetting(ctx, "k", "v")
+	_, _, errs["Overrides"] = s.Overrides(ctx, "d")
+	_, errs["SetOverrides"] = s.SetOverrides(ctx, "d", 0, nil)
+	_, errs["ExpireOverrides"] = s.ExpireOverrides(ctx, noon)
+	_, errs["NextExpiry"] = s.NextExpiry(ctx)
 	errs["Check"] = s.Check(ctx)
 	return errs
 }
@@ -287,6 +291,9 @@ func TestRestartKeepsEverything(t *testing.T) {
 	if err := s.SetSetting(ctx, "k", "v"); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.SetOverrides(ctx, d.ID, 0, someOverrides()); err != nil {
+		t.Fatal(err)
+	}
 	before := dump(t, s, ada, d)
 	for range 2 {
 		if err := s.Close(); err != nil {
@@ -314,10 +321,11 @@ func dump(t *testing.T, s *Store, o Operator, d Device) []any {
 	tunnels, err6 := s.Tunnels(ctx, d.ID, 0)
 	lines, err7 := s.Activities(ctx, ActivityQuery{})
 	value, err8 := s.Setting(ctx, "k")
-	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, s.Check(ctx)); err != nil {
+	revision, overrides, err9 := s.Overrides(ctx, d.ID)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9, s.Check(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	return []any{operator, session, token, codes, devices, total, tunnels, lines, value}
+	return []any{operator, session, token, codes, devices, total, tunnels, lines, value, revision, overrides}
 }
 
 func TestTwoStoresOnOneFile(t *testing.T) {
@@ -416,7 +424,7 @@ func TestEveryTableIsStrict(t *testing.T) {
 		tables[stmt.ColumnText(0)] = stmt.ColumnText(1)
 	})
 	want := map[string]string{}
-	for table := range strings.FieldsSeq("activity api_token code device lease operator session setting tunnel tunnel_token") {
+	for table := range strings.FieldsSeq("activity api_token code device lease operator port_override session setting tunnel tunnel_token") {
 		want[table] = "1"
 	}
 	if diff := cmp.Diff(want, tables); diff != "" {

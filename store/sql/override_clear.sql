@@ -1,0 +1,2 @@
+DELETE FROM port_override
+WHERE device_id = :device_id;

@@ -1,0 +1,3 @@
+SELECT min(until) AS until
+FROM port_override
+WHERE until IS NOT NULL;

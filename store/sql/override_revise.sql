@@ -1,0 +1,3 @@
+UPDATE device
+SET ports_revision = ports_revision + 1
+WHERE id = :device_id;
