@@ -72,6 +72,19 @@ type Stopped struct {
 	Reason string `json:"reason"`
 }
 
+// Policy replaces the ports of a live tunnel that the engine may reach.
+type Policy struct {
+	Tunnel string `json:"tunnel"`
+	Policy string `json:"policy"` // Signed with a token key; token.CheckPolicy reads it.
+}
+
+// Applied says that the agent enforces a policy from now on, and that the open
+// connections which it forbids are cut.
+type Applied struct {
+	Tunnel   string `json:"tunnel"`
+	Revision int64  `json:"revision"` // Of the policy, 1 or more.
+}
+
 // FromEngine is a message of the engine: exactly one member is set.
 type FromEngine struct {
 	Welcome *Welcome `json:"welcome,omitempty"`
@@ -79,6 +92,7 @@ type FromEngine struct {
 	Admit   *Admit   `json:"admit,omitempty"`
 	Stop    *Stop    `json:"stop,omitempty"`
 	Renew   *Renew   `json:"renew,omitempty"`
+	Policy  *Policy  `json:"policy,omitempty"`
 }
 
 // FromAgent is a message of an agent: exactly one member is set.
@@ -87,6 +101,7 @@ type FromAgent struct {
 	Ready   *Ready   `json:"ready,omitempty"`
 	Refused *Refused `json:"refused,omitempty"`
 	Stopped *Stopped `json:"stopped,omitempty"`
+	Applied *Applied `json:"applied,omitempty"`
 }
 
 // Encode returns the JSON form of a valid message.

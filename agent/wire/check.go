@@ -18,7 +18,7 @@ const (
 	maxID       = 128
 	maxName     = 256
 	maxSentence = 1024
-	maxToken    = 4 << 10
+	maxToken    = 8 << 10 // Also of a signed policy.
 )
 
 // Other limits of messages.
@@ -209,7 +209,7 @@ func (c *checks) one(set ...bool) {
 
 func (m FromEngine) check() error {
 	var c checks
-	c.one(m.Welcome != nil, m.Start != nil, m.Admit != nil, m.Stop != nil, m.Renew != nil)
+	c.one(m.Welcome != nil, m.Start != nil, m.Admit != nil, m.Stop != nil, m.Renew != nil, m.Policy != nil)
 	switch {
 	case m.Welcome != nil:
 		c.welcome(m.Welcome)
@@ -227,6 +227,9 @@ func (m FromEngine) check() error {
 		if m.Renew.Seconds < 1 || m.Renew.Seconds > maxRenewal {
 			c.fail("seconds", "out of range")
 		}
+	case m.Policy != nil:
+		c.id("tunnel", m.Policy.Tunnel)
+		c.token("policy", m.Policy.Policy)
 	}
 	return c.err
 }
@@ -255,7 +258,7 @@ func (c *checks) tokenKey(k keys.TokenKey) {
 
 func (m FromAgent) check() error {
 	var c checks
-	c.one(m.Hello != nil, m.Ready != nil, m.Refused != nil, m.Stopped != nil)
+	c.one(m.Hello != nil, m.Ready != nil, m.Refused != nil, m.Stopped != nil, m.Applied != nil)
 	switch {
 	case m.Hello != nil:
 		c.hello(m.Hello)
@@ -274,6 +277,11 @@ func (m FromAgent) check() error {
 	case m.Stopped != nil:
 		c.id("tunnel", m.Stopped.Tunnel)
 		c.word("reason", m.Stopped.Reason)
+	case m.Applied != nil:
+		c.id("tunnel", m.Applied.Tunnel)
+		if m.Applied.Revision < 1 {
+			c.fail("revision", "out of range")
+		}
 	}
 	return c.err
 }

@@ -72,17 +72,8 @@ func encode(c Claims) ([]byte, error) {
 // decode reads what encode wrote and refuses everything else: a member too few
 // or too many, another window of time, another spelling of an address.
 func decode(b []byte) (Claims, error) {
-	var present map[string]json.RawMessage
-	if err := strict(b, &present); err != nil {
+	if err := exactly(b, members[:]); err != nil {
 		return Claims{}, err
-	}
-	for _, m := range members {
-		if _, ok := present[m]; !ok {
-			return Claims{}, fmt.Errorf("no %s", m)
-		}
-	}
-	if len(present) != len(members) {
-		return Claims{}, errors.New("more than the known claims")
 	}
 	var raw body
 	if err := strict(b, &raw); err != nil {
@@ -111,6 +102,23 @@ func decode(b []byte) (Claims, error) {
 		return Claims{}, err
 	}
 	return c, c.check()
+}
+
+// exactly wants a JSON object with these members and no other.
+func exactly(b []byte, members []string) error {
+	var present map[string]json.RawMessage
+	if err := strict(b, &present); err != nil {
+		return err
+	}
+	for _, m := range members {
+		if v, ok := present[m]; !ok || string(v) == "null" {
+			return fmt.Errorf("no %s", m)
+		}
+	}
+	if len(present) != len(members) {
+		return errors.New("more than the known claims")
+	}
+	return nil
 }
 
 // maxIdle bounds the idle time that a token may name.
@@ -151,12 +159,20 @@ func (c Claims) check() error {
 	case c.Idle < time.Second || c.Idle > maxIdle:
 		return errors.New("idle time out of range")
 	}
-	for _, p := range c.Ports {
+	if err := checkPorts(c.Ports); err != nil {
+		return err
+	}
+	return endpoint(c.Endpoint)
+}
+
+// checkPorts says what is wrong with ranges of ports.
+func checkPorts(ports []Port) error {
+	for _, p := range ports {
 		if p.Protocol != "tcp" && p.Protocol != "udp" || p.From == 0 || p.From > p.To {
 			return fmt.Errorf("port range %q %d-%d", p.Protocol, p.From, p.To)
 		}
 	}
-	return endpoint(c.Endpoint)
+	return nil
 }
 
 // unicast reports whether an address can be a host's in a tunnel.

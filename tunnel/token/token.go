@@ -1,9 +1,10 @@
-// Package token signs and checks tunnel tokens.
+// Package token signs and checks tunnel tokens, and the policies that follow them.
 //
-// A token is the engine's permission for one agent to bring one tunnel up. It
-// is a PASETO v4.public message whose footer names the signing key. The format
-// has one algorithm, so a token cannot choose how it is checked; [Check] is the
-// only way to read one.
+// A token is the engine's permission for one agent to bring one tunnel up; a
+// [Policy] changes the ports of that tunnel while it is up. Both are PASETO
+// v4.public messages whose footer names the signing key. The format has one
+// algorithm, so a message cannot choose how it is checked; [Check] and
+// [CheckPolicy] are the only ways to read one, and neither reads the other's.
 package token
 
 import (
@@ -27,9 +28,9 @@ const (
 	Lifetime = 120 * time.Second
 )
 
-// MaxSize is the length of the longest token. Longer ones are neither signed
-// nor parsed; it leaves room for about 40 ports.
-const MaxSize = 4 << 10
+// MaxSize is the length of the longest token or policy. Longer ones are neither
+// signed nor parsed; it leaves room for about 110 ranges of ports.
+const MaxSize = 8 << 10
 
 // purpose is the implicit assertion of every token: it is signed but not sent,
 // so a message that the same key signed for something else is no token.
@@ -81,28 +82,37 @@ type Want struct {
 // [Early] before to [Lifetime] after c.IssuedAt. Claims that [Check] would
 // refuse as malformed are refused here already.
 func Sign(key ed25519.PrivateKey, kid string, c Claims) (string, error) {
-	foot, err := encodeFooter(kid)
-	if err != nil {
-		return "", fmt.Errorf("sign token: %w", err)
-	}
 	body, err := encode(c)
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}
+	signed, err := seal(key, kid, body, purpose)
+	if err != nil {
+		return "", fmt.Errorf("sign token with %d ports: %w", len(c.Ports), err)
+	}
+	return signed, nil
+}
+
+// seal signs a body for one purpose.
+func seal(key ed25519.PrivateKey, kid string, body []byte, purpose string) (string, error) {
+	foot, err := encodeFooter(kid)
+	if err != nil {
+		return "", err
+	}
 	t, err := paseto.NewTokenFromClaimsJSON(body, foot)
 	if err != nil {
-		return "", fmt.Errorf("sign token: %w", err)
+		return "", err
 	}
 	if len(key) != ed25519.PrivateKeySize {
-		return "", errors.New("sign token: not an Ed25519 key")
+		return "", errors.New("not an Ed25519 key")
 	}
 	secret, err := paseto.NewV4AsymmetricSecretKeyFromEd25519(key)
 	if err != nil {
-		return "", fmt.Errorf("sign token: %w", err)
+		return "", err
 	}
 	signed := t.V4Sign(secret, []byte(purpose))
 	if len(signed) > MaxSize {
-		return "", fmt.Errorf("sign token: %d bytes with %d ports, more than %d", len(signed), len(c.Ports), MaxSize)
+		return "", fmt.Errorf("%d bytes, more than %d", len(signed), MaxSize)
 	}
 	return signed, nil
 }
@@ -113,7 +123,7 @@ func Sign(key ed25519.PrivateKey, kid string, c Claims) (string, error) {
 // the claims are zero with any of them. Whether a token was used before is for
 // the caller to know, by [Claims.ID].
 func Check(tok string, keys map[string]ed25519.PublicKey, want Want, now time.Time) (Claims, error) {
-	verified, err := verify(tok, keys)
+	verified, err := verify(tok, keys, purpose)
 	if err != nil {
 		return Claims{}, fmt.Errorf("check token: %w", err)
 	}
@@ -133,8 +143,8 @@ func Check(tok string, keys map[string]ed25519.PublicKey, want Want, now time.Ti
 	return c, nil
 }
 
-// verify checks form and signature, and nothing of what the token says.
-func verify(tok string, known map[string]ed25519.PublicKey) (*paseto.Token, error) {
+// verify checks form, signature and purpose, and nothing of what the token says.
+func verify(tok string, known map[string]ed25519.PublicKey, purpose string) (*paseto.Token, error) {
 	if len(tok) > MaxSize {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxSize)
 	}

@@ -37,6 +37,10 @@ func testBackend(t *testing.T, mode wg.Mode) {
 		{"handshake that cannot be", testNoHandshake},
 		{"closed interface", testClosed},
 		{"port in use", testPortInUse},
+		{"datagrams", testUDP},
+		{"refused datagrams", testUDPRefused},
+		{"flows", testFlows},
+		{"receive", testReceiveIsForNetstack},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, mode) })
 	}
@@ -351,6 +355,8 @@ func testClosed(t *testing.T, mode wg.Mode) {
 	<-engine.Done()
 	calls := map[string]func() error{
 		"dial":   func() error { _, err := engine.DialTCP(t.Context(), netip.AddrPortFrom(agentIP, 1)); return err },
+		"udp":    func() error { _, err := engine.DialUDP(t.Context(), netip.AddrPortFrom(agentIP, 1)); return err },
+		"flows":  func() error { _, err := engine.Flows(agentIP); return err },
 		"listen": func() error { _, err := engine.ListenTCP(netip.AddrPortFrom(engineIP, 1)); return err },
 		"add":    func() error { return engine.AddPeer(wg.Peer{PublicKey: key, AllowedIP: agentIP}) },
 		"set":    func() error { return engine.SetPeers(nil) },

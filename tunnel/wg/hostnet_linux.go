@@ -3,11 +3,13 @@ package wg
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,6 +51,13 @@ func (n *hostNetwork) dialTCP(ctx context.Context, to netip.AddrPort) (net.Conn,
 	}
 }
 
+// dialUDP implements network.
+func (n *hostNetwork) dialUDP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	local := net.UDPAddrFromAddrPort(netip.AddrPortFrom(n.address, 0))
+	dialer := net.Dialer{LocalAddr: local, Control: n.bind}
+	return dialer.DialContext(ctx, "udp4", to.String())
+}
+
 // listenTCP implements network.
 func (n *hostNetwork) listenTCP(at netip.AddrPort) (net.Listener, error) {
 	config := net.ListenConfig{Control: n.bind}
@@ -62,4 +71,37 @@ func (n *hostNetwork) bind(_, _ string, raw syscall.RawConn) error {
 		failed = unix.BindToDevice(int(fd), n.name)
 	})
 	return errors.Join(err, failed)
+}
+
+// flows implements network: it asks the kernel for the host's sockets. A socket of IPv6 may be
+// connected to an IPv4 address too.
+func (n *hostNetwork) flows(to netip.Addr) ([]Flow, error) {
+	var found []Flow
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		tcp, err := netlink.SocketDiagTCP(family)
+		if err != nil {
+			return nil, fmt.Errorf("list TCP sockets: %w", err)
+		}
+		udp, err := netlink.SocketDiagUDP(family)
+		if err != nil {
+			return nil, fmt.Errorf("list UDP sockets: %w", err)
+		}
+		found = append(found, openTo(to, "tcp", tcp)...)
+		found = append(found, openTo(to, "udp", udp)...)
+	}
+	return found, nil
+}
+
+// openTo picks the sockets that are connected to an address. The kernel calls a connected UDP
+// socket established too. One whose other end has closed first is open still.
+func openTo(to netip.Addr, protocol string, sockets []*netlink.Socket) []Flow {
+	var open []Flow
+	for _, s := range sockets {
+		remote, _ := netip.AddrFromSlice(s.ID.Destination)
+		connected := s.State == netlink.TCP_ESTABLISHED || s.State == netlink.TCP_CLOSE_WAIT
+		if connected && remote.Unmap() == to {
+			open = append(open, Flow{Protocol: protocol, Port: s.ID.DestinationPort})
+		}
+	}
+	return open
 }

@@ -11,6 +11,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 )
 
 const (
@@ -42,6 +43,7 @@ func openNetstack(c Config) (_ *device, err error) {
 		s.Destroy()
 		return nil, fmt.Errorf("set up network stack: %w", err)
 	}
+	reception := newReception(link.ctx, s)
 	dev := wgdevice.NewDevice(link, conn.NewDefaultBind(), deviceLogger(c.Logger))
 	d.undo.add(func() error { dev.Close(); <-d.done; return nil })
 	go func() { <-dev.Wait(); close(d.done) }()
@@ -50,17 +52,17 @@ func openNetstack(c Config) (_ *device, err error) {
 	if d.port, err = t.start(c); err != nil {
 		return nil, err
 	}
-	d.table, d.net = t, &stackNetwork{stack: s, address: c.Address}
+	d.table, d.net = t, &stackNetwork{stack: s, address: c.Address, reception: reception}
 	return d, nil
 }
 
-// newStack makes a stack that speaks IPv4 and TCP only, tuned for keystrokes first: no Nagle
+// newStack makes a stack that speaks IPv4, TCP and UDP only, tuned for keystrokes first: no Nagle
 // delay, selective acknowledgements, and plain recovery, for the stack's RACK sees loss where
 // packets merely came in another order.
 func newStack() (*stack.Stack, error) {
 	s := stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
 		HandleLocal:        true,
 	})
 	sack, delay, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPDelayEnabled(false), tcpip.TCPModerateReceiveBufferOption(true)

@@ -118,7 +118,7 @@ func (l *stackLink) Write(bufs [][]byte, offset int) (int, error) {
 	return len(bufs), nil
 }
 
-// welcome reports whether the stack is to see a packet: IPv4 to this end's address, TCP or the
+// welcome reports whether the stack is to see a packet: IPv4 to this end's address, TCP, UDP or the
 // report that something was unreachable. Everything else, a ping too, stays without an answer.
 func (l *stackLink) welcome(packet []byte) bool {
 	if len(packet) < header.IPv4MinimumSize || packet[0]>>4 != header.IPv4Version {
@@ -129,7 +129,7 @@ func (l *stackLink) welcome(packet []byte) bool {
 		return false
 	}
 	switch ip.TransportProtocol() {
-	case header.TCPProtocolNumber:
+	case header.TCPProtocolNumber, header.UDPProtocolNumber:
 		return true
 	case header.ICMPv4ProtocolNumber:
 		at := int(ip.HeaderLength())

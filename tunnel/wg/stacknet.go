@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
@@ -18,10 +19,14 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
+// backlog is how many connections may wait to be accepted.
+const backlog = 4096
+
 // stackNetwork reaches the inside of the tunnel through the stack of this process.
 type stackNetwork struct {
-	stack   *stack.Stack
-	address netip.Addr
+	stack     *stack.Stack
+	address   netip.Addr
+	reception *reception
 }
 
 // dialTCP implements network. While the peer has not answered, the stack repeats its SYN and
@@ -30,8 +35,8 @@ func (n *stackNetwork) dialTCP(ctx context.Context, to netip.AddrPort) (net.Conn
 	if !to.Addr().Is4() {
 		return nil, syscall.EAFNOSUPPORT
 	}
-	var queue waiter.Queue
-	ep, failed := n.stack.NewEndpoint(tcp.ProtocolNumber, header.IPv4ProtocolNumber, &queue)
+	queue := new(waiter.Queue)
+	ep, failed := n.stack.NewEndpoint(tcp.ProtocolNumber, header.IPv4ProtocolNumber, queue)
 	if failed != nil {
 		return nil, stackError(failed)
 	}
@@ -55,75 +60,110 @@ func (n *stackNetwork) dialTCP(ctx context.Context, to netip.AddrPort) (net.Conn
 		ep.Close()
 		return nil, stackError(failed)
 	}
-	return &stackConn{TCPConn: gonet.NewTCPConn(&queue, ep)}, nil
+	return newStackConn(queue, ep), nil
 }
 
 // listenTCP implements network.
 func (n *stackNetwork) listenTCP(at netip.AddrPort) (net.Listener, error) {
-	l, err := gonet.ListenTCP(n.stack, fullAddress(at), header.IPv4ProtocolNumber)
-	if err != nil {
-		return nil, standardError(err)
+	queue := new(waiter.Queue)
+	ep, failed := n.stack.NewEndpoint(tcp.ProtocolNumber, header.IPv4ProtocolNumber, queue)
+	if failed != nil {
+		return nil, stackError(failed)
 	}
-	return &stackListener{TCPListener: l}, nil
+	failed = ep.Bind(fullAddress(at))
+	if failed == nil {
+		failed = ep.Listen(backlog)
+	}
+	if failed != nil {
+		ep.Close()
+		return nil, stackError(failed)
+	}
+	return &stackListener{TCPListener: gonet.NewTCPListener(n.stack, queue, ep), queue: queue, ep: ep}, nil
 }
 
 // stackListener is a listener whose errors are those of package net.
 type stackListener struct {
 	*gonet.TCPListener
+	queue  *waiter.Queue
+	ep     tcpip.Endpoint
 	closed atomic.Bool
 }
 
 // Accept implements net.Listener.
 func (l *stackListener) Accept() (net.Conn, error) {
-	c, err := l.TCPListener.Accept()
-	switch {
-	case err == nil:
-		return &stackConn{TCPConn: c.(*gonet.TCPConn)}, nil
-	case l.closed.Load():
-		return nil, fmt.Errorf("accept: %w", net.ErrClosed)
+	entry, ready := waiter.NewChannelEntry(waiter.ReadableEvents)
+	l.queue.EventRegister(&entry)
+	defer l.queue.EventUnregister(&entry)
+	for {
+		ep, queue, failed := l.ep.Accept(nil)
+		_, none := failed.(*tcpip.ErrWouldBlock)
+		switch {
+		case failed == nil:
+			return newStackConn(queue, ep), nil
+		case l.closed.Load():
+			return nil, fmt.Errorf("accept: %w", net.ErrClosed)
+		case !none:
+			return nil, fmt.Errorf("accept: %w", stackError(failed))
+		}
+		<-ready
 	}
-	return nil, standardError(err)
 }
 
 // Close implements net.Listener. A waiting Accept returns.
 func (l *stackListener) Close() error {
 	if l.closed.Swap(true) {
-		return fmt.Errorf("close listener: %w", net.ErrClosed)
+		return closedTwice("listener")
 	}
-	l.Shutdown()
 	return l.TCPListener.Close()
 }
 
 // stackConn is a connection whose errors are those of package net. Like [net.TCPConn] it has
-// CloseWrite and CloseRead.
+// CloseWrite, CloseRead and SetLinger.
 type stackConn struct {
 	*gonet.TCPConn
+	ep     tcpip.Endpoint
 	closed atomic.Bool
+}
+
+// newStackConn makes one of a connected endpoint and the queue of its events.
+func newStackConn(queue *waiter.Queue, ep tcpip.Endpoint) *stackConn {
+	return &stackConn{TCPConn: gonet.NewTCPConn(queue, ep), ep: ep}
+}
+
+// SetLinger says what Close does with data that is not acknowledged yet, as [net.TCPConn] has it:
+// with 0 it is thrown away and the other end gets a reset, with less than 0, the default, it is
+// still sent.
+func (c *stackConn) SetLinger(seconds int) error {
+	c.ep.SocketOptions().SetLinger(tcpip.LingerOption{Enabled: seconds >= 0, Timeout: time.Duration(seconds) * time.Second})
+	return nil
 }
 
 // Read implements net.Conn.
 func (c *stackConn) Read(b []byte) (int, error) {
 	n, err := c.TCPConn.Read(b)
-	return n, c.translate("read", err)
+	return n, translate(&c.closed, "read", err)
 }
 
 // Write implements net.Conn.
 func (c *stackConn) Write(b []byte) (int, error) {
 	n, err := c.TCPConn.Write(b)
-	return n, c.translate("write", err)
+	return n, translate(&c.closed, "write", err)
 }
 
 // Close implements net.Conn. What was written before is still sent.
 func (c *stackConn) Close() error {
 	if c.closed.Swap(true) {
-		return fmt.Errorf("close connection: %w", net.ErrClosed)
+		return closedTwice("connection")
 	}
 	return c.TCPConn.Close()
 }
 
+// closedTwice is the error of closing what is closed already.
+func closedTwice(what string) error { return fmt.Errorf("close %s: %w", what, net.ErrClosed) }
+
 // translate gives an error the meaning that package net would give it.
-func (c *stackConn) translate(doing string, err error) error {
-	if err != nil && c.closed.Load() {
+func translate(closed *atomic.Bool, doing string, err error) error {
+	if err != nil && closed.Load() {
 		return fmt.Errorf("%s: %w", doing, net.ErrClosed)
 	}
 	return standardError(err)

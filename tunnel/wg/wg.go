@@ -118,7 +118,15 @@ type table interface {
 // network is how this process reaches the inside of the tunnel.
 type network interface {
 	dialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+	dialUDP(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	listenTCP(at netip.AddrPort) (net.Listener, error)
+	flows(to netip.Addr) ([]Flow, error)
+}
+
+// A Flow is a connection into the tunnel that is open.
+type Flow struct {
+	Protocol string // "tcp" or "udp"
+	Port     uint16 // at the other end
 }
 
 // Interface is an open WireGuard interface. All methods may be called concurrently. Whoever
@@ -169,8 +177,9 @@ func (i *Interface) Done() <-chan struct{} { return i.done }
 
 // DialTCP connects to an address inside the tunnel, from this end's own address. It keeps trying
 // while the peer cannot be reached yet, until ctx ends. A refused connection is
-// [syscall.ECONNREFUSED]. The caller closes the connection; what is open when the interface
-// closes is dead from then on.
+// [syscall.ECONNREFUSED]. The caller closes the connection, and resets it if it calls SetLinger(0)
+// before, for it has the methods of [net.TCPConn] that are about closing. What is open when the
+// interface closes is dead from then on.
 func (i *Interface) DialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	if err := i.alive(); err != nil {
 		return nil, fmt.Errorf("dial %s: %w", to, err)
@@ -180,6 +189,35 @@ func (i *Interface) DialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, e
 		return nil, fmt.Errorf("dial %s: %w", to, err)
 	}
 	return conn, nil
+}
+
+// DialUDP returns a socket that is connected to an address inside the tunnel, from this end's own
+// address. Nothing is sent yet. Once the other end has answered a datagram with ICMP port
+// unreachable, the next Read, or a Write before it, is [syscall.ECONNREFUSED]. The caller closes
+// the connection.
+func (i *Interface) DialUDP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	if err := i.alive(); err != nil {
+		return nil, fmt.Errorf("dial udp %s: %w", to, err)
+	}
+	conn, err := i.net.dialUDP(ctx, to)
+	if err != nil {
+		return nil, fmt.Errorf("dial udp %s: %w", to, err)
+	}
+	return conn, nil
+}
+
+// Flows returns the connections that are open now from this host to an address inside the tunnel:
+// established TCP connections and connected UDP sockets, one Flow each, in no order. In mode
+// Netstack those are this interface's own, else those of every program of the host.
+func (i *Interface) Flows(to netip.Addr) ([]Flow, error) {
+	if err := i.alive(); err != nil {
+		return nil, fmt.Errorf("flows to %s: %w", to, err)
+	}
+	flows, err := i.net.flows(to)
+	if err != nil {
+		return nil, fmt.Errorf("flows to %s: %w", to, err)
+	}
+	return flows, nil
 }
 
 // ListenTCP listens inside the tunnel, on this end's own address. No other machine reaches the
