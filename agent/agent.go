@@ -3,7 +3,9 @@
 // An [Agent] holds one channel to its engine and redials it for as long as it
 // runs. Over the channel the engine asks for a tunnel; the agent brings up at
 // most one, and only for a token that its pinned engine signed for this agent,
-// this tunnel and this very connection. After a restart no tunnel is up.
+// this tunnel and this very connection. What the engine reaches through it are the
+// ports that the token allows, or the last policy after it, signed in the same way.
+// After a restart no tunnel is up.
 //
 // One goroutine owns each tunnel and everything that belongs to it, from the
 // WireGuard interface to the shells, and takes it down in reverse order, the

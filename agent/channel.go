@@ -168,6 +168,8 @@ func (a *Agent) read(ctx, life context.Context, c *connection) error {
 			a.stop(m.Stop.Tunnel, m.Stop.Reason)
 		case m.Renew != nil:
 			a.renew(m.Renew.Tunnel, time.Duration(m.Renew.Seconds)*time.Second)
+		case m.Policy != nil:
+			a.enforce(c, *m.Policy)
 		default:
 			return errors.New("the engine sent a second welcome")
 		}

@@ -1,59 +1,13 @@
 package agent
 
 import (
-	"context"
-	"errors"
-	"log/slog"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"borealis/tunnel/token"
 )
-
-func TestEngineOnlyListener(t *testing.T) {
-	t.Parallel()
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &engineOnly{Listener: inner, engine: netip.MustParseAddr("127.0.0.2"), log: slog.New(slog.DiscardHandler)}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	from := func(addr string) net.Conn {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(addr)}}
-		c, err := d.DialContext(ctx, "tcp", inner.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	stranger := from("127.0.0.1")
-	defer stranger.Close()
-	engine := from("127.0.0.2")
-	defer engine.Close()
-	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if got := c.RemoteAddr().String(); got != engine.LocalAddr().String() {
-		t.Errorf("accepted %s, want %s", got, engine.LocalAddr())
-	}
-	stranger.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if n, err := stranger.Read(make([]byte, 1)); err == nil || n != 0 {
-		t.Errorf("a stranger reads %d bytes, %v", n, err)
-	} else if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
-		t.Error("a stranger is left waiting")
-	}
-	inner.Close()
-	if _, err := l.Accept(); err == nil {
-		t.Error("a closed listener accepts")
-	}
-}
 
 func TestEndpoint(t *testing.T) {
 	t.Parallel()

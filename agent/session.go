@@ -12,6 +12,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"borealis/agent/gate"
 	"borealis/agent/shell"
 	"borealis/agent/wire"
 	"borealis/tunnel/token"
@@ -33,6 +34,7 @@ type session struct {
 	token  string
 	psk    wgtypes.Key
 	claims token.Claims
+	gate   *gate.Gate // Has the token's ports until a policy comes.
 	device string     // The device's id at the engine.
 	engine netip.Addr // Where the engine was reached.
 
@@ -64,7 +66,8 @@ func (a *Agent) hold(ctx context.Context, s *session) {
 }
 
 // carry brings a tunnel up, keeps it until ctx ends or a part of it dies, and takes
-// it down: the peer first, which cuts it at once, then the shells, then the interface.
+// it down: the peer first, which cuts it at once, then the shells, then whatever else comes
+// through the gate, then the interface.
 func (a *Agent) carry(ctx context.Context, s *session) (err error) {
 	endpoint, err := s.endpoint(ctx, a.keys.Address)
 	if err != nil {
@@ -83,10 +86,11 @@ func (a *Agent) carry(ctx context.Context, s *session) (err error) {
 		return endedOr(ctx, err)
 	}
 	defer func() { err = errors.Join(err, link.Close()) }()
-	failed, stopShell, err := a.serveShell(ctx, s, link)
-	if err != nil {
-		return endedOr(ctx, err)
+	if err := s.gate.Guard(link); err != nil {
+		return err
 	}
+	defer s.gate.Close()
+	failed, stopShell := a.serveShell(ctx, s)
 	defer stopShell()
 	a.answerReady(s, private.PublicKey())
 	select {
@@ -145,22 +149,15 @@ func (a *Agent) join(ctx context.Context, s *session, link *wg.Interface, failed
 	}
 }
 
-// serveShell serves shells inside the tunnel, if the token has their port. An
-// error that ends the server early comes out of failed. Stop returns when the
-// shells and all their processes are dead.
-func (a *Agent) serveShell(ctx context.Context, s *session, link *wg.Interface) (failed <-chan error, stop func(), err error) {
-	if !s.allows("tcp", wire.ShellPort) {
-		return nil, func() {}, nil
-	}
-	listener, err := link.ListenTCP(netip.AddrPortFrom(s.claims.VirtualIP, wire.ShellPort))
-	if err != nil {
-		return nil, nil, err
-	}
+// serveShell serves shells to what comes through the session's gate, which has the
+// say about their port. An error that ends the server early comes out of failed.
+// Stop returns when the shells and all their processes are dead.
+func (a *Agent) serveShell(ctx context.Context, s *session) (failed <-chan error, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	failures := make(chan error, 1)
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		err := shell.Serve(ctx, &engineOnly{Listener: listener, engine: s.claims.EngineIP, tunnel: s.id, log: a.log}, shell.Config{
+		err := shell.Serve(ctx, s.gate.Shell(), shell.Config{
 			HostKey: a.keys.Identity.Private(),
 			Client:  s.claims.ShellKey,
 			Shell:   a.shell,
@@ -173,7 +170,7 @@ func (a *Agent) serveShell(ctx context.Context, s *session, link *wg.Interface) 
 			failures <- fmt.Errorf("serve shells: %w", err)
 		}
 	})
-	return failures, func() { cancel(); serving.Wait() }, nil
+	return failures, func() { cancel(); serving.Wait() }
 }
 
 // answerReady tells the engine that this end waits to be admitted.
@@ -185,16 +182,6 @@ func (a *Agent) answerReady(s *session, key wgtypes.Key) {
 	if !s.ending {
 		a.tellLocked(wire.FromAgent{Ready: s.ready})
 	}
-}
-
-// allows reports whether the token lets the engine reach a port.
-func (s *session) allows(protocol string, port uint16) bool {
-	for _, p := range s.claims.Ports {
-		if p.Protocol == protocol && p.From <= port && port <= p.To {
-			return true
-		}
-	}
-	return false
 }
 
 // endpoint returns where the engine's WireGuard listener is. When it has the name

@@ -8,6 +8,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"borealis/agent/gate"
 	"borealis/agent/wire"
 	"borealis/tunnel/token"
 )
@@ -45,6 +46,9 @@ func (a *Agent) begin(life context.Context, c *connection, m wire.Start) (reason
 		id: m.Tunnel, token: m.Token, psk: psk, claims: claims,
 		device: c.welcome.DeviceID, engine: c.engine, end: end,
 		admit: make(chan struct{}), done: make(chan struct{}),
+		gate: gate.New(gate.Config{
+			Engine: claims.EngineIP, Ports: claims.Ports, Logger: a.log.With("tunnel", m.Tunnel),
+		}),
 	}
 	s.lease = newLease(func(reason string) { a.finish(s, reason) })
 	if a.current != nil {

@@ -33,11 +33,13 @@ var allowed = map[string][]string{
 	"static":    {},
 	"tunnel/wg": {},
 	// Layer 2.
+	"acl/netfilter":   {"acl"},
+	"agent/gate":      {"agent/wire", "tunnel/token", "tunnel/wg"},
 	"agent/shell":     {"agent/wire"},
 	"tunnel/terminal": {"agent/wire", "tunnel/keys"},
-	"tunnel":          {"acl", "agent/wire", "store", "tunnel/keys", "tunnel/terminal", "tunnel/token", "tunnel/wg"},
+	"tunnel":          {"acl", "acl/netfilter", "agent/wire", "store", "tunnel/keys", "tunnel/terminal", "tunnel/token", "tunnel/wg"},
 	// Layer 3.
-	"agent":    {"agent/shell", "agent/wire", "tunnel/keys", "tunnel/token", "tunnel/wg"},
+	"agent":    {"agent/gate", "agent/shell", "agent/wire", "tunnel/keys", "tunnel/token", "tunnel/wg"},
 	"views":    {"static"},
 	"handlers": {"acl", "agent/wire", "static", "store", "tunnel", "tunnel/keys", "tunnel/terminal", "tunnel/token", "tunnel/wg", "views"},
 	// Layer 4.
@@ -155,5 +157,30 @@ func list(t *testing.T, goos string) []pkg {
 			t.Fatal(err)
 		}
 		all = append(all, p)
+	}
+}
+
+// TestNothingOfTheEarlierSystem keeps out what the WireGuard tunnels replaced: the
+// socket transport, its routes, and its pools and limits.
+func TestNothingOfTheEarlierSystem(t *testing.T) {
+	t.Parallel()
+	gone := regexp.MustCompile(`(?i)socket\.io|/api/tunnel/request|grace_seconds|port_pool|domain_(lane|limit)|(channel|protocol)_handler_registry`)
+	err := filepath.WalkDir("..", func(path string, entry os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "vendor" || entry.Name() == "out"):
+			return filepath.SkipDir
+		case !slices.Contains([]string{".go", ".templ", ".js", ".sql", ".css"}, filepath.Ext(path)) || entry.Name() == "deps_test.go":
+			return nil
+		}
+		source, err := os.ReadFile(path)
+		if found := gone.Find(source); found != nil {
+			t.Errorf("%s has %q", path, found)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
