@@ -113,6 +113,10 @@ func (c *Channel) Receive(_ context.Context, msg wire.FromAgent) error {
 		if about(msg.Refused.Tunnel) {
 			s.offerAnswer(answer{refused: msg.Refused})
 		}
+	case msg.Applied != nil:
+		if about(msg.Applied.Tunnel) {
+			s.confirm(msg.Applied.Revision)
+		}
 	case msg.Stopped != nil:
 		if about(msg.Stopped.Tunnel) {
 			s.end(stoppedReason(msg.Stopped.Reason))

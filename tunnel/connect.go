@@ -92,6 +92,11 @@ func (m *Manager) request(ctx context.Context, d store.Device, h Holder) (*sessi
 	if c == nil {
 		return nil, &OfflineError{LastSeen: d.LastSeen}
 	}
+	release, err := m.takePorts(ctx, d.ID) // a change of the ports comes before or after, not between
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	s, err := m.prepare(ctx, d, h, c)
 	if err != nil {
 		return nil, err
@@ -118,55 +123,77 @@ func (m *Manager) prepare(ctx context.Context, d store.Device, h Holder, c *Chan
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	policy, err := m.policy(ctx, d)
+	if err != nil {
+		return nil, err
+	}
 	vip, err := m.config.Store.Lease(ctx, d.ID, m.config.Pool)
 	if errors.Is(err, store.ErrPoolExhausted) {
 		return nil, ErrPoolExhausted
 	} else if err != nil {
 		return nil, fmt.Errorf("lease an address: %w", err)
 	}
+	s, shell, err := m.newSession(d, h, c)
+	if err != nil {
+		return nil, err
+	}
+	s.link, s.endpoint, s.vip = link, endpoint, vip
+	s.policy, s.ports = policy, policy.Allowed(time.Now())
+	return s, s.signToken(shell)
+}
+
+// newSession makes a session with fresh keys, and returns the public half of the one
+// for shells.
+func (m *Manager) newSession(d store.Device, h Holder, c *Channel) (*session, ed25519.PublicKey, error) {
 	psk, err := wgtypes.GenerateKey()
 	if err != nil {
-		return nil, fmt.Errorf("make a preshared key: %w", err)
+		return nil, nil, fmt.Errorf("make a preshared key: %w", err)
 	}
 	shellPublic, shellKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make a shell key: %w", err)
+		return nil, nil, fmt.Errorf("make a shell key: %w", err)
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return nil, fmt.Errorf("make a tunnel id: %w", err)
+		return nil, nil, fmt.Errorf("make a tunnel id: %w", err)
 	}
 	s := &session{
-		manager: m, id: id.String(), device: d, operator: h.Operator, vip: vip, ports: acl.Defaults(d.OS),
-		endpoint: endpoint, nonce: c.hello.Nonce, psk: psk, shellKey: shellKey, link: link, requestedAt: time.Now(),
-		tokenID: rand.Text(), answers: make(chan answer, 1), gone: make(chan struct{}, 1), back: make(chan struct{}, 1),
-		ended: make(chan struct{}), state: Requested, changed: make(chan struct{}),
-		holders: make(map[holderKey]*attachment), terminals: make(map[string]*terminal.Terminal),
+		manager: m, id: id.String(), device: d, operator: h.Operator, nonce: c.hello.Nonce,
+		psk: psk, shellKey: shellKey, tokenID: rand.Text(), requestedAt: time.Now(),
+		answers: make(chan answer, 1), gone: make(chan struct{}, 1), back: make(chan struct{}, 1), ended: make(chan struct{}),
+		state: Requested, changed: make(chan struct{}), told: make(chan struct{}), proofs: newProofs(), changing: m.turnOf(d.ID),
+		holders: make(map[holderKey]*attachment), terminals: make(map[string]*terminal.Terminal), flows: make(map[*flow]struct{}),
 	}
 	s.steps = []store.Step{{Name: string(Requested), At: s.requestedAt}}
-	pin, err := keys.ParsePin(d.Pin)
+	return s, shellPublic, nil
+}
+
+// signToken signs the permission that the agent is offered.
+func (s *session) signToken(shell ed25519.PublicKey) error {
+	c := &s.manager.config
+	pin, err := keys.ParsePin(s.device.Pin)
 	if err != nil {
-		return nil, fmt.Errorf("read the device's pin: %w", err)
+		return fmt.Errorf("read the device's pin: %w", err)
 	}
-	s.token, err = token.Sign(m.config.Keys.Token, m.config.Keys.TokenKey().ID, token.Claims{
-		Engine: m.config.Keys.Identity.Pin(), Agent: pin, Tunnel: s.id, ID: s.tokenID, Nonce: s.nonce,
-		IssuedAt: s.requestedAt, ServerKey: link.PublicKey(), Endpoint: endpoint, VirtualIP: vip, EngineIP: m.engineIP,
-		Ports: tokenPorts(s.ports), Idle: m.config.Idle, ShellKey: shellPublic,
+	s.token, err = token.Sign(c.Keys.Token, c.Keys.TokenKey().ID, token.Claims{
+		Engine: c.Keys.Identity.Pin(), Agent: pin, Tunnel: s.id, ID: s.tokenID, Nonce: s.nonce,
+		IssuedAt: s.requestedAt, ServerKey: s.link.PublicKey(), Endpoint: s.endpoint, VirtualIP: s.vip, EngineIP: s.manager.engineIP,
+		Ports: tokenPorts(s.ports), Idle: c.Idle, ShellKey: shell,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("sign the token: %w", err)
+		return fmt.Errorf("sign the token: %w", err)
 	}
-	return s, nil
+	return nil
 }
 
 // start makes a recorded session live: from here on its own goroutine has it.
 func (m *Manager) start(ctx context.Context, s *session, c *Channel, h Holder) error {
 	m.mu.Lock()
-	if m.closing {
+	if f, refused := m.refusalLocked(s); refused != nil {
 		m.mu.Unlock()
-		_, err := m.config.Store.EndTunnel(context.WithoutCancel(ctx), s.id, string(EngineShutdown), time.Now(), 0, 0, s.timeline(),
-			store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_down", Reason: string(EngineShutdown)})
-		return errors.Join(fmt.Errorf("%w: the engine is stopping", ErrUnavailable), err)
+		_, err := m.config.Store.EndTunnel(context.WithoutCancel(ctx), s.id, string(f), time.Now(), 0, 0, s.timeline(),
+			store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_down", Reason: string(f)})
+		return errors.Join(refused, err)
 	}
 	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	s.cancel, s.dying = cancel, life.Done()
@@ -187,6 +214,19 @@ func (m *Manager) start(ctx context.Context, s *session, c *Channel, h Holder) e
 		s.run(life)
 	}()
 	return nil
+}
+
+// refusalLocked is why a tunnel that was recorded may not begin after all.
+func (m *Manager) refusalLocked(s *session) (Reason, error) {
+	switch {
+	case m.closing:
+		return EngineShutdown, fmt.Errorf("%w: the engine is stopping", ErrUnavailable)
+	case m.link.lost != nil:
+		return FirewallLost, m.link.lost
+	case m.link.wg != s.link:
+		return InternalError, fmt.Errorf("%w: the WireGuard interface is being opened again", ErrUnavailable)
+	}
+	return "", nil
 }
 
 func tokenPorts(ports []acl.Port) []token.Port {

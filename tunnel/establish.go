@@ -5,12 +5,10 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
-	"borealis/acl"
 	"borealis/agent/wire"
 	"borealis/store"
 	"borealis/tunnel/keys"
@@ -36,25 +34,48 @@ func (s *session) establish(ctx context.Context) *failure {
 		return f
 	}
 	s.step(Ready, "")
-	if err := s.manager.plan.set(ctx, s.vip, s.ports); err != nil {
-		return &failure{FirewallLost, err.Error()}
-	}
-	peer := wg.Peer{PublicKey: key, PresharedKey: s.psk, AllowedIP: s.vip}
-	s.mu.Lock()
-	s.agentKey = key
-	s.mu.Unlock()
-	if err := s.link.AddPeer(peer); err != nil {
-		return &failure{InternalError, fmt.Sprintf("add the peer: %v", err)}
-	}
-	s.step(Peered, "")
-	if !s.send(wire.FromEngine{Admit: &wire.Admit{Tunnel: s.id}}) {
-		return &failure{AgentLost, "the agent's connection was lost"}
+	if f := s.admit(ctx, key); f != nil {
+		return f
 	}
 	if f := s.awaitTraffic(ctx, key); f != nil {
 		return f
 	}
 	s.step(Up, "")
 	s.recordUp(ctx)
+	return nil
+}
+
+// admit sets the ports, adds the peer and lets the agent begin. Which ports are open
+// cannot change meanwhile; what changed since the token was signed is sent after it.
+func (s *session) admit(ctx context.Context, key wgtypes.Key) *failure {
+	release, err := take(ctx, s.changing)
+	if err != nil {
+		return &failure{reason: InternalError} // somebody ended it
+	}
+	defer release()
+	s.mu.Lock()
+	s.agentKey = key
+	ports, revised := s.ports, s.revised
+	s.mu.Unlock()
+	if err := s.manager.plan.set(ctx, s.vip, ports); err != nil {
+		return &failure{FirewallLost, err.Error()}
+	}
+	if ctx.Err() != nil {
+		return &failure{reason: InternalError} // somebody ended it
+	}
+	if err := s.link.AddPeer(wg.Peer{PublicKey: key, PresharedKey: s.psk, AllowedIP: s.vip}); err != nil {
+		return &failure{InternalError, fmt.Sprintf("add the peer: %v", err)}
+	}
+	s.step(Peered, "")
+	if !s.send(wire.FromEngine{Admit: &wire.Admit{Tunnel: s.id}}) {
+		return &failure{AgentLost, "the agent's connection was lost"}
+	}
+	s.mu.Lock()
+	s.admitted = true
+	s.mu.Unlock()
+	if revised {
+		s.push(ctx)
+	}
 	return nil
 }
 
@@ -120,10 +141,11 @@ func (s *session) awaitTraffic(ctx context.Context, key wgtypes.Key) *failure {
 	if err := s.link.Handshake(steps, key); err != nil {
 		return &failure{HandshakeTimeout, fmt.Sprintf("no WireGuard handshake: is UDP port %s open on the way to the engine?", s.endpoint)}
 	}
-	if !s.allows(acl.TCP, wire.ShellPort) {
+	s.awaitApplied(ctx)
+	if !s.shellAnswers() {
 		return nil
 	}
-	if err := s.probe(ctx, stepTimeout); err != nil {
+	if err := s.probe(ctx, stepTimeout); err != nil && s.shellAnswers() { // it may have been closed meanwhile
 		return &failure{StartTimeout, fmt.Sprintf("the shell's port does not answer: %v", err)}
 	}
 	return nil
@@ -133,20 +155,11 @@ func (s *session) awaitTraffic(ctx context.Context, key wgtypes.Key) *failure {
 func (s *session) probe(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	c, err := s.link.DialTCP(ctx, netip.AddrPortFrom(s.vip, wire.ShellPort))
+	c, err := s.dialTCP(ctx, wire.ShellPort)
 	if err != nil {
 		return err
 	}
 	return c.Close()
-}
-
-func (s *session) allows(protocol string, port uint16) bool {
-	for _, p := range s.ports {
-		if p.Contains(protocol, port) {
-			return true
-		}
-	}
-	return false
 }
 
 // recordUp writes down that the tunnel is up.

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"borealis/acl/netfilter"
 	"borealis/tunnel/wg"
 )
 
@@ -20,10 +22,14 @@ type Link struct {
 	Err    error // why there are no tunnels now; nil when there can be
 }
 
-// link is the interface while it is open. It is guarded by Manager.mu.
+// link is the interface while it is open, with the firewall of the host that belongs
+// to it. It is guarded by Manager.mu.
 type link struct {
-	wg  *wg.Interface
-	err error
+	wg       *wg.Interface
+	firewall *netfilter.Firewall // nil in netstack mode
+	reason   string              // why this mode, when it was not for the interface to say
+	err      error               // why there is no interface
+	lost     error               // why no tunnel may use it; nil when they may
 }
 
 // Link tells the state of the WireGuard interface.
@@ -34,15 +40,18 @@ func (m *Manager) Link() Link {
 		return Link{Mode: m.config.Link.Mode, Name: m.config.Link.Name, Port: m.config.Link.ListenPort, Err: m.link.err}
 	}
 	i := m.link.wg
-	return Link{Mode: i.Mode(), Reason: i.Reason(), Name: i.Name(), Port: i.ListenPort()}
+	return Link{Mode: i.Mode(), Reason: cmp.Or(m.link.reason, i.Reason()), Name: i.Name(), Port: i.ListenPort(), Err: m.link.lost}
 }
 
 // openLink returns the interface, or an error that is [ErrUnavailable].
 func (m *Manager) openLink() (*wg.Interface, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.link.wg == nil {
+	switch {
+	case m.link.wg == nil:
 		return nil, m.link.err
+	case m.link.lost != nil:
+		return nil, m.link.lost
 	}
 	return m.link.wg, nil
 }
@@ -51,48 +60,87 @@ func (m *Manager) openLink() (*wg.Interface, error) {
 // manager is closed. It closes opened after the first attempt.
 func (m *Manager) keepLink(ctx context.Context, opened chan struct{}) {
 	for first := true; ctx.Err() == nil; first = false {
-		i, err := m.startLink(ctx)
+		events := make(chan netfilter.Event, firewallEvents)
+		l := m.startLink(ctx, events)
 		m.mu.Lock()
-		m.link.wg, m.link.err = i, err
+		m.link = l
 		m.mu.Unlock()
 		m.watch.tell("")
 		if first {
 			close(opened)
 		}
-		if err != nil {
+		if l.err != nil {
 			wait(ctx, linkRetry)
 			continue
 		}
-		select {
-		case <-ctx.Done():
-		case <-i.Done():
-			m.log.WarnContext(ctx, "link_lost", "link", i.Name())
-		}
-		m.loseLink(ctx, i)
+		m.attendLink(ctx, l, events)
+		m.loseLink(ctx, l)
 	}
 }
 
-func (m *Manager) startLink(ctx context.Context) (*wg.Interface, error) {
+// attendLink waits until the interface dies, and sees to the host's firewall.
+func (m *Manager) attendLink(ctx context.Context, l link, events <-chan netfilter.Event) {
+	look := time.NewTicker(restoreEvery)
+	look.Stop() // runs while the firewall is lost
+	defer look.Stop()
+	lost := false
+	for {
+		was := lost
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wg.Done():
+			m.log.WarnContext(ctx, "link_lost", "link", l.wg.Name())
+			return
+		case e := <-events:
+			lost = m.firewallEvent(ctx, l, e)
+		case <-look.C:
+		}
+		if lost {
+			lost = m.restoreFirewall(ctx, l)
+		}
+		switch {
+		case lost && !was:
+			look.Reset(restoreEvery)
+		case !lost:
+			look.Stop()
+		}
+	}
+}
+
+// startLink opens the host's firewall, where the mode has one, and then the
+// interface: there is no moment at which packets pass without rules.
+func (m *Manager) startLink(ctx context.Context, events chan netfilter.Event) (l link) {
 	c := m.config.Link
 	c.PrivateKey = m.config.Keys.WireGuard
 	c.Address, c.Route = m.engineIP, m.config.Pool.Masked()
 	c.Logger = m.log
-	i, err := wg.Open(ctx, c)
-	if err != nil {
-		m.log.ErrorContext(ctx, "link_unavailable", "port", c.ListenPort, "err", err)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("%w: UDP port %d is used by another program; stop it or choose another port with --udp-port", ErrUnavailable, c.ListenPort)
-		}
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	l.firewall, l.reason, l.err = m.openFirewall(ctx, &c, events)
+	if l.err == nil {
+		l.wg, l.err = wg.Open(ctx, c)
 	}
-	m.log.InfoContext(ctx, "link_open", "link", i.Name(), "mode", i.Mode(), "reason", i.Reason(), "port", i.ListenPort())
-	return i, nil
+	if l.firewall != nil && (l.err != nil || l.wg.Mode() == wg.Netstack) {
+		m.closeFirewall(ctx, l.firewall)
+		l.firewall = nil
+	}
+	if l.err != nil {
+		m.log.ErrorContext(ctx, "link_unavailable", "port", c.ListenPort, "err", l.err)
+		if errors.Is(l.err, syscall.EADDRINUSE) {
+			l.err = fmt.Errorf("UDP port %d is used by another program; stop it or choose another port with --udp-port", c.ListenPort)
+		}
+		return link{err: fmt.Errorf("%w: %w", ErrUnavailable, l.err)}
+	}
+	if l.firewall != nil {
+		m.plan.setHost(l.firewall)
+	}
+	m.log.InfoContext(ctx, "link_open", "link", l.wg.Name(), "mode", l.wg.Mode(), "reason", cmp.Or(l.reason, l.wg.Reason()), "port", l.wg.ListenPort())
+	return l
 }
 
 // loseLink takes the interface away from whoever would use it and ends its tunnels.
-func (m *Manager) loseLink(ctx context.Context, i *wg.Interface) {
+func (m *Manager) loseLink(ctx context.Context, l link) {
 	m.mu.Lock()
-	m.link.wg, m.link.err = nil, fmt.Errorf("%w: the WireGuard interface is being opened again", ErrUnavailable)
+	m.link = link{err: fmt.Errorf("%w: the WireGuard interface is being opened again", ErrUnavailable)}
 	live := m.sessionsLocked()
 	m.mu.Unlock()
 	for _, s := range live {
@@ -101,8 +149,12 @@ func (m *Manager) loseLink(ctx context.Context, i *wg.Interface) {
 	for _, s := range live {
 		<-s.ended
 	}
-	if err := i.Close(); err != nil {
+	if err := l.wg.Close(); err != nil {
 		m.log.WarnContext(ctx, "link_close", "err", err)
+	}
+	if l.firewall != nil {
+		m.plan.setHost(nil)
+		m.closeFirewall(ctx, l.firewall)
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package tunnel keeps the tunnels between an engine and its agents: who asked for
-// them, how far they are, who uses them, and why they end.
+// them, how far they are, who uses them, which ports are open in them, and why they end.
 package tunnel
 
 import (
@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -39,9 +38,9 @@ type Config struct {
 	Keys  *keys.Engine
 	// Link describes the WireGuard interface; the manager fills in key, address, and route.
 	Link wg.Config
-	// Firewall is told the whole plan before a peer is added and after one is
-	// removed. Nil means that the engine's own dialer is the only guard.
-	Firewall acl.Firewall
+	// HostUsers lets every user of this host open connections into tunnels, not only
+	// the one that the engine runs as. It means nothing in netstack mode.
+	HostUsers bool
 	// Pool is where devices get their address from; the engine has the first one.
 	// Zero means DefaultPool.
 	Pool netip.Prefix
@@ -62,33 +61,34 @@ type Manager struct {
 	log      *slog.Logger
 	engineIP netip.Addr
 	guard    acl.Guard
-	plan     planner
+	plan     *planner
 	watch    watchers
 	pages    pages
+	expiry   expiry
+	proving  chan struct{} // holds a token for each proof that is being made
 
 	stop context.CancelFunc // ends the keeper of the link
 	work sync.WaitGroup
 
-	mu      sync.Mutex
-	link    link
-	devices map[string]*device
-	closing bool
+	mu       sync.Mutex
+	link     link
+	repaired FirewallState // of the last repair
+	devices  map[string]*device
+	closing  bool
 }
 
 // A device is what the manager remembers of a device since the engine started.
 type device struct {
 	connecting chan struct{} // holds one token; who has it may make a tunnel
+	changing   chan struct{} // the same; who has it may change which ports are open
 
 	// The rest is guarded by Manager.mu.
 	channel *Channel
 	session *session // the tunnel that has not ended yet
 }
 
-// Open starts a manager: tunnels left open by an earlier run are closed as
-// engine_restart before it returns. The WireGuard interface is opened in the
-// background and opened again when it is lost; see [Manager.Link].
-// The caller closes the manager.
-func Open(ctx context.Context, c Config) (*Manager, error) {
+// filled is c with its defaults.
+func (c Config) filled() Config {
 	if c.Idle == 0 {
 		c.Idle = DefaultIdle
 	}
@@ -101,6 +101,16 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	return c
+}
+
+// Open starts a manager: tunnels left open by an earlier run are closed as
+// engine_restart, and overrides that expired since are removed, before it returns.
+// The host's firewall and the WireGuard interface are opened in the background, and opened
+// again when the interface is lost; see [Manager.Link] and [Manager.Firewall].
+// The caller closes the manager.
+func Open(ctx context.Context, c Config) (*Manager, error) {
+	c = c.filled()
 	engineIP, err := engineAddress(c.Pool)
 	if err != nil {
 		return nil, err
@@ -112,13 +122,17 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 	for _, t := range left {
 		c.Logger.InfoContext(ctx, "tunnel_down", "tunnel", t.ID, "agent", t.DeviceID, "reason", EngineRestart)
 	}
-	m := &Manager{config: c, log: c.Logger, engineIP: engineIP, devices: make(map[string]*device)}
-	m.plan.firewalls = []acl.Firewall{&m.guard}
-	if c.Firewall != nil {
-		m.plan.firewalls = append(m.plan.firewalls, c.Firewall)
+	m := &Manager{
+		config: c, log: c.Logger, engineIP: engineIP, devices: make(map[string]*device),
+		expiry: expiry{wake: make(chan struct{}, 1)}, proving: make(chan struct{}, proofsAtOnce),
+	}
+	m.plan = newPlanner(&m.guard)
+	if _, err := m.expire(ctx); err != nil { // what ended while no engine ran
+		return nil, fmt.Errorf("end overrides of an earlier run: %w", err)
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m.stop = stop
+	m.work.Go(func() { m.keepExpiry(life) })
 	opened := make(chan struct{})
 	m.work.Go(func() { m.keepLink(life, opened) })
 	select { // the first attempt is over before anybody can ask for a tunnel
@@ -188,7 +202,7 @@ func (m *Manager) sessionsLocked() []*session {
 func (m *Manager) deviceLocked(id string) *device {
 	d := m.devices[id]
 	if d == nil {
-		d = &device{connecting: make(chan struct{}, 1)}
+		d = &device{connecting: make(chan struct{}, 1), changing: make(chan struct{}, 1)}
 		m.devices[id] = d
 	}
 	return d
@@ -233,35 +247,4 @@ func engineAddress(pool netip.Prefix) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("pool %s: it must be an IPv4 network of at least four addresses, such as %s", pool, DefaultPool)
 	}
 	return pool.Masked().Addr().Next(), nil
-}
-
-// A planner keeps the firewalls at the plan of the live tunnels.
-type planner struct {
-	firewalls []acl.Firewall
-
-	mu   sync.Mutex // held while the firewalls are set: one plan after the other
-	plan acl.Plan
-}
-
-// set opens the ports of one address, or closes it when there are none.
-// When a firewall refuses, the plan stays as it was.
-func (p *planner) set(ctx context.Context, addr netip.Addr, ports []acl.Port) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	next := maps.Clone(p.plan)
-	if next == nil {
-		next = make(acl.Plan)
-	}
-	if ports == nil {
-		delete(next, addr)
-	} else {
-		next[addr] = ports
-	}
-	for _, f := range p.firewalls {
-		if err := f.Set(ctx, next); err != nil {
-			return fmt.Errorf("set the firewall: %w", err)
-		}
-	}
-	p.plan = next
-	return nil
 }

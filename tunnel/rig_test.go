@@ -3,6 +3,8 @@ package tunnel
 import (
 	"context"
 	"crypto/ed25519"
+	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"borealis/agent/gate"
 	"borealis/agent/shell"
 	"borealis/agent/wire"
 	"borealis/store"
@@ -96,10 +99,16 @@ type host struct {
 	token func(offered string) string
 	// mute makes the host ignore offers.
 	mute bool
+	// quiet makes the host not say that it enforces a policy.
+	quiet bool
+	// answering makes the host enforce nothing and answer on this port too.
+	answering uint16
 
 	mu      sync.Mutex
 	offers  []wire.Start
 	stops   []wire.Stop
+	policy  []token.Policy // that came, of all tunnels
+	gate    *gate.Gate
 	link    *wg.Interface
 	claims  token.Claims
 	psk     wgtypes.Key
@@ -159,6 +168,8 @@ func (h *host) serve(c *Channel, done chan struct{}) {
 			}
 		case msg.Admit != nil:
 			h.admit()
+		case msg.Policy != nil:
+			h.enforce(c, *msg.Policy)
 		case msg.Stop != nil:
 			h.mu.Lock()
 			h.stops = append(h.stops, *msg.Stop)
@@ -191,7 +202,7 @@ func (h *host) start(c *Channel, offer wire.Start) {
 		h.t.Error(err)
 		return
 	}
-	l, err := i.ListenTCP(netip.AddrPortFrom(claims.VirtualIP, wire.ShellPort))
+	l, err := h.listen(i, claims)
 	if err != nil {
 		h.t.Error(err)
 		return
@@ -210,6 +221,65 @@ func (h *host) start(c *Channel, offer wire.Start) {
 	_ = c.Receive(ctx, wire.FromAgent{Ready: &wire.Ready{Tunnel: offer.Tunnel, Token: shown, WireGuardKey: k.PublicKey().String()}})
 }
 
+// listen puts a gate before the host's ports, as an agent does, and returns where the
+// shell's connections come out. A host that misbehaves has none.
+func (h *host) listen(i *wg.Interface, claims token.Claims) (net.Listener, error) {
+	if h.answering != 0 {
+		l, err := i.ListenTCP(netip.AddrPortFrom(claims.VirtualIP, h.answering))
+		if err != nil {
+			return nil, err
+		}
+		h.serving.Go(func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				c.Close()
+			}
+		})
+		return i.ListenTCP(netip.AddrPortFrom(claims.VirtualIP, wire.ShellPort))
+	}
+	g := gate.New(gate.Config{Engine: claims.EngineIP, Ports: claims.Ports})
+	h.mu.Lock()
+	h.gate = g
+	h.mu.Unlock()
+	return g.Shell(), g.Guard(i)
+}
+
+// enforce takes a policy as an agent does.
+func (h *host) enforce(c *Channel, m wire.Policy) {
+	public := map[string]ed25519.PublicKey{h.rig.keys.TokenKey().ID: h.rig.keys.Token.Public().(ed25519.PublicKey)}
+	p, err := token.CheckPolicy(m.Policy, public, h.rig.keys.Identity.Pin(), h.identity.Pin(), m.Tunnel)
+	if err != nil {
+		h.t.Errorf("a policy: %v", err)
+		return
+	}
+	h.mu.Lock()
+	h.policy = append(h.policy, p)
+	g := h.gate
+	h.mu.Unlock()
+	if g != nil {
+		if err := g.Set(p.Revision, p.Ports); err != nil {
+			h.t.Errorf("policy %d: %v", p.Revision, err)
+		}
+	}
+	if !h.quiet {
+		_ = c.Receive(context.Background(), wire.FromAgent{Applied: &wire.Applied{Tunnel: m.Tunnel, Revision: p.Revision}})
+	}
+}
+
+// policies returns what came, as revision and ports.
+func (h *host) policies() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []string
+	for _, p := range h.policy {
+		all = append(all, fmt.Sprint(p.Revision, p.Ports))
+	}
+	return all
+}
+
 func (h *host) admit() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -225,11 +295,14 @@ func (h *host) admit() {
 // closeTunnel takes away what the host has of a tunnel, as if its process were gone.
 func (h *host) closeTunnel() {
 	h.mu.Lock()
-	link, stop := h.link, h.shell
-	h.link, h.shell = nil, nil
+	link, stop, g := h.link, h.shell, h.gate
+	h.link, h.shell, h.gate = nil, nil, nil
 	h.mu.Unlock()
 	if link != nil {
 		stop()
+		if g != nil {
+			g.Close()
+		}
 		link.Close()
 	}
 	h.serving.Wait()
@@ -282,4 +355,20 @@ func (r *rig) ending(t *testing.T, tunnelID string) Reason {
 		t.Fatal(err)
 	}
 	return Reason(row.Reason)
+}
+
+// until waits for a change after which ok is true.
+func (r *rig) until(t *testing.T, ok func() bool) {
+	t.Helper()
+	events, stop := r.Watch()
+	defer stop()
+	limit := time.NewTimer(20 * time.Second)
+	defer limit.Stop()
+	for !ok() {
+		select {
+		case <-events:
+		case <-limit.C:
+			t.Fatal("nothing came of it")
+		}
+	}
 }

@@ -40,7 +40,6 @@ type session struct {
 	device      store.Device
 	operator    string // who asked for it
 	vip         netip.Addr
-	ports       []acl.Port
 	endpoint    string
 	tokenID     string
 	token       string
@@ -57,6 +56,9 @@ type session struct {
 	back    chan struct{}   // and came back
 	ended   chan struct{}   // closed when nothing of the tunnel is left
 	idle    *idleTimer
+	proofs  *proofs
+
+	changing chan struct{} // the device's turn to change which ports are open
 
 	mu        sync.Mutex
 	state     State
@@ -69,6 +71,15 @@ type session struct {
 	final     wg.PeerState
 	holders   map[holderKey]*attachment
 	terminals map[string]*terminal.Terminal
+
+	policy   acl.Policy
+	ports    []acl.Port    // that the policy has open
+	revised  bool          // they differ from the token's
+	admitted bool          // the agent was told to begin; from here on a change is applied at once
+	sent     int64         // revision of the ports last sent to the agent; 0 is the token's
+	applied  int64         // revision that the agent said it enforces
+	told     chan struct{} // closed and replaced when applied changes
+	flows    map[*flow]struct{}
 }
 
 // An answer is what an agent says to an offer: one of the two.
@@ -79,7 +90,10 @@ type answer struct {
 }
 
 // end ends the tunnel for a reason. The first reason counts. It does not wait.
-func (s *session) end(r Reason) { s.cancel(r) }
+func (s *session) end(r Reason) { s.cancel(&failure{reason: r}) }
+
+// fail is end with a detail for people.
+func (s *session) fail(r Reason, detail string) { s.cancel(&failure{r, detail}) }
 
 func (s *session) offerAnswer(a answer) { offer(s.answers, a) }
 func (s *session) agentGone()           { offer(s.gone, struct{}{}) }
@@ -120,23 +134,30 @@ func (s *session) step(state State, detail string) {
 	s.manager.watch.tell(s.device.ID)
 }
 
-// A failure is why a tunnel did not come up.
+// A failure is why a tunnel did not come up, or ended.
 type failure struct {
 	reason Reason
 	detail string // for people
 }
 
+// Error makes a failure the cause that ends a session's context.
+func (f *failure) Error() string { return string(f.reason) }
+
 // run takes the tunnel through its life. It returns when nothing of it is left.
 func (s *session) run(ctx context.Context) {
 	defer close(s.ended)
+	var work sync.WaitGroup
 	f := s.establish(ctx)
 	if f == nil {
+		work.Go(func() { s.keepProving(ctx) })
 		f = s.hold(ctx)
 	}
-	if ended, ok := errors.AsType[Reason](context.Cause(ctx)); ok {
-		f = &failure{reason: ended} // somebody ended it before it failed by itself
+	if ended, ok := errors.AsType[*failure](context.Cause(ctx)); ok {
+		f = ended // somebody ended it before it failed by itself
 	}
 	s.end(f.reason)
+	s.removePeer(ctx) // nothing passes from here on, whatever has to be waited for
+	work.Wait()
 	s.tearDown(context.WithoutCancel(ctx), *f)
 }
 
@@ -154,6 +175,8 @@ func (s *session) hold(ctx context.Context) *failure {
 			return &failure{reason: MaxDuration}
 		case <-renew.C:
 			s.send(wire.FromEngine{Renew: &wire.Renew{Tunnel: s.id, Seconds: int(wire.Lease.Seconds())}})
+		case <-s.back: // a new connection took the place of the one before
+			s.resync(ctx)
 		case <-s.gone:
 			if f := s.awaitAgent(ctx); f != nil {
 				return f
@@ -171,18 +194,18 @@ func (s *session) awaitAgent(ctx context.Context) *failure {
 	probe := time.NewTicker(probeEvery)
 	defer probe.Stop()
 	for failed := 0; ; {
+		if s.manager.channel(s.device.ID) != nil {
+			s.send(wire.FromEngine{Renew: &wire.Renew{Tunnel: s.id, Seconds: int(wire.Lease.Seconds())}})
+			s.resync(ctx)
+			return nil
+		}
 		select {
 		case <-ctx.Done():
 			return &failure{reason: AgentLost, detail: "the agent did not come back"}
 		case <-s.back:
-			if s.manager.channel(s.device.ID) == nil {
-				continue // that was an earlier return
-			}
-			s.send(wire.FromEngine{Renew: &wire.Renew{Tunnel: s.id, Seconds: int(wire.Lease.Seconds())}})
-			return nil
 		case <-probe.C:
-			if s.probe(ctx, probeEvery) == nil {
-				failed = 0
+			if !s.shellAnswers() || s.probe(ctx, probeEvery) == nil {
+				failed = 0 // without the shell's port there is nothing to ask: the time decides
 			} else if failed++; failed == probesLost {
 				return &failure{reason: AgentLost, detail: "nothing answers in the tunnel"}
 			}
@@ -204,13 +227,10 @@ func (s *session) tearDown(ctx context.Context, f failure) {
 	m := s.manager
 	s.step(Closing, f.detail)
 	s.idle.stop()
-	s.removePeer(ctx)
 	for _, t := range s.takeTerminals() {
 		t.Close()
 	}
-	if err := m.plan.set(ctx, s.vip, nil); err != nil {
-		m.log.ErrorContext(ctx, "firewall_failed", "tunnel", s.id, "err", err)
-	}
+	s.closePorts(ctx)
 	s.send(wire.FromEngine{Stop: &wire.Stop{Tunnel: s.id, Reason: string(f.reason)}})
 	s.mu.Lock()
 	s.reason = f.reason
@@ -228,18 +248,31 @@ func (s *session) tearDown(ctx context.Context, f failure) {
 	m.watch.tell(s.device.ID)
 }
 
+// closePorts closes the tunnel's address on the engine, after any change of its
+// ports that is under way.
+func (s *session) closePorts(ctx context.Context) {
+	if release, err := take(ctx, s.changing); err == nil {
+		defer release()
+	}
+	if err := s.manager.plan.set(ctx, s.vip, nil); err != nil {
+		s.manager.log.ErrorContext(ctx, "firewall_failed", "tunnel", s.id, "err", err)
+	}
+}
+
 // removePeer cuts the tunnel and keeps its last counters.
 func (s *session) removePeer(ctx context.Context) {
 	s.mu.Lock()
-	key := s.agentKey
+	key, known := s.agentKey, s.final.PublicKey == s.agentKey
 	s.mu.Unlock()
 	if key == (wgtypes.Key{}) {
 		return
 	}
-	final, _, _ := s.link.Peer(key) // an interface that is gone has no counters
-	s.mu.Lock()
-	s.final = final
-	s.mu.Unlock()
+	if !known { // else they were read when all peers were removed at once
+		final, _, _ := s.link.Peer(key) // an interface that is gone has no counters
+		s.mu.Lock()
+		s.final = final
+		s.mu.Unlock()
+	}
 	if err := s.link.RemovePeer(key); err != nil {
 		s.manager.log.WarnContext(ctx, "peer_remove_failed", "tunnel", s.id, "err", err)
 	}

@@ -63,7 +63,14 @@ func (m *Manager) Status(ctx context.Context, deviceID string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	st := Status{DeviceID: d.ID, State: Down, VirtualIP: d.VirtualIP, EngineIP: m.engineIP, Idle: m.config.Idle, AllowedPorts: acl.Defaults(d.OS)}
+	policy, err := m.policy(ctx, d)
+	if err != nil {
+		return Status{}, err
+	}
+	st := Status{
+		DeviceID: d.ID, State: Down, VirtualIP: d.VirtualIP, EngineIP: m.engineIP, Idle: m.config.Idle,
+		AllowedPorts: policy.Allowed(time.Now()),
+	}
 	last, err := m.config.Store.Tunnels(ctx, d.ID, 1)
 	if err != nil {
 		return Status{}, fmt.Errorf("read the last tunnel: %w", err)

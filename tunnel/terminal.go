@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -30,9 +31,12 @@ func (m *Manager) Terminal(ctx context.Context, tunnelID, terminalID string, h H
 	t = s.terminals[terminalID]
 	many := len(s.terminals) >= maxTerminals
 	s.mu.Unlock()
+	refused := m.guard.Check(acl.TCP, netip.AddrPortFrom(s.vip, wire.ShellPort))
 	switch {
 	case !up:
 		return nil, false, ErrNotUp
+	case refused != nil:
+		return nil, false, refused
 	case !m.attach(ctx, s, h, "terminal"):
 		return nil, false, ErrNotUp
 	case t != nil:
@@ -46,15 +50,14 @@ func (m *Manager) Terminal(ctx context.Context, tunnelID, terminalID string, h H
 
 // openTerminal starts a shell through the guarded dialer.
 func (s *session) openTerminal(ctx context.Context, h Holder, cols, rows int) (*terminal.Terminal, error) {
-	to := netip.AddrPortFrom(s.vip, wire.ShellPort)
-	if err := s.manager.guard.Check(acl.TCP, to); err != nil {
-		return nil, err
-	}
 	pin, err := keys.ParsePin(s.device.Pin)
 	if err != nil {
 		return nil, fmt.Errorf("read the device's pin: %w", err)
 	}
-	conn, err := s.link.DialTCP(ctx, to)
+	conn, err := s.dialTCP(ctx, wire.ShellPort)
+	if errors.Is(err, acl.ErrRefused) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reach the shell's port: %w", err)
 	}
