@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"borealis/acl"
 	"borealis/store"
 	"borealis/tunnel"
 )
@@ -27,7 +28,8 @@ type statusAnswer struct {
 	RequestedAt   *time.Time       `json:"requested_at"`
 	UpAt          *time.Time       `json:"up_at"`
 	EndedAt       *time.Time       `json:"ended_at"`
-	LinkMode      string           `json:"link_mode"` // how the engine does WireGuard: kernel, tun or netstack
+	LinkMode      string           `json:"link_mode"`     // how the engine does WireGuard: kernel, tun or netstack
+	AllowedPorts  []acl.Port       `json:"allowed_ports"` // what the engine may reach, or could if there were a tunnel
 	Timeline      []stepAnswer     `json:"timeline"`
 }
 
@@ -66,7 +68,7 @@ func answerStatus(st tunnel.Status) statusAnswer {
 		LastHandshake: moment(st.LastHandshake), ReceivedBytes: st.ReceivedBytes, SentBytes: st.SentBytes,
 		IdleRemaining: seconds(st.IdleRemaining), IdleSeconds: seconds(st.Idle),
 		RequestedAt: moment(st.RequestedAt), UpAt: moment(st.UpAt), EndedAt: moment(st.EndedAt),
-		LinkMode: string(st.Mode), Timeline: timeline(st.RequestedAt, st.Timeline),
+		LinkMode: string(st.Mode), AllowedPorts: list(st.AllowedPorts), Timeline: timeline(st.RequestedAt, st.Timeline),
 	}
 	for _, o := range st.Operators {
 		a.Operators = append(a.Operators, operatorAnswer{Name: o.Name, Since: o.Since.UTC(), Kind: o.Kind})

@@ -94,21 +94,41 @@ func checkFields(body []byte) error {
 	} else if t != json.Delim('{') {
 		return refuse(codeMalformed, "The request's body is not a JSON object.")
 	}
+	return checkValue(d, json.Delim('{'), 1)
+}
+
+const maxDepth = 16 // of objects and lists within each other
+
+// checkValue reads a value whose first token was t, to its end.
+func checkValue(d *json.Decoder, t json.Token, depth int) error {
+	if t != json.Delim('{') && t != json.Delim('[') {
+		return nil
+	}
+	if depth > maxDepth {
+		return refuse(codeMalformed, "The JSON is nested too deep.")
+	}
 	seen := make(map[string]bool)
 	for d.More() {
-		t, err := d.Token()
+		next, err := d.Token()
 		if err != nil {
 			return decodeFailure(err)
 		}
-		name := strings.ToLower(fmt.Sprint(t)) // the decoder does not care about case
-		if seen[name] {
-			return refuse(codeMalformed, "The field %q is there twice.", clean(fmt.Sprint(t), 64))
+		if t == json.Delim('{') {
+			name := strings.ToLower(fmt.Sprint(next)) // the decoder does not care about case
+			if seen[name] {
+				return refuse(codeMalformed, "The field %q is there twice.", clean(fmt.Sprint(next), 64))
+			}
+			seen[name] = true
+			if next, err = d.Token(); err != nil {
+				return decodeFailure(err)
+			}
 		}
-		seen[name] = true
-		var skip json.RawMessage
-		if err := d.Decode(&skip); err != nil {
-			return decodeFailure(err)
+		if err := checkValue(d, next, depth+1); err != nil {
+			return err
 		}
+	}
+	if _, err := d.Token(); err != nil { // the closing bracket
+		return decodeFailure(err)
 	}
 	return nil
 }

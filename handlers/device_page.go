@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"borealis/acl"
 	"borealis/store"
 	"borealis/tunnel"
 	"borealis/views"
@@ -68,7 +67,10 @@ func (s *Server) deviceView(ctx context.Context, p principal, id, tab string, be
 		AgentVersion: d.AgentVersion, Link: d.Link, Pin: d.Pin, Site: d.Site, State: d.State,
 		CreatedAt: d.CreatedAt, LastSeen: d.LastSeen, VirtualIP: addressText(d.VirtualIP),
 		Tunnel: tunnelView(st, p), Attached: attached(st, p), CanManage: p.may(manage),
-		Ports: portsView(d.OS, st.AllowedPorts), Before: before,
+		Allowed: allowedView(st.AllowedPorts), Before: before,
+	}
+	if v.Ports, err = s.portsView(ctx, p, d, st, v.Now); err != nil {
+		return views.Device{}, err
 	}
 	if presence, ok := s.config.Manager.Online(id); ok {
 		v.Online, v.OnlineSince, v.Address = true, presence.Since, presence.Addr
@@ -114,32 +116,6 @@ func tunnelView(st tunnel.Status, p principal) views.Tunnel {
 // attached reports whether a principal's operator uses a live tunnel.
 func attached(st tunnel.Status, p principal) bool {
 	return st.Live() && slices.ContainsFunc(st.Operators, func(a tunnel.Attached) bool { return a.Name == p.operator.Name })
-}
-
-// portsView lists every built-in service that suits a system, with whether it is open,
-// and then the other open ports.
-func portsView(os string, open []acl.Port) []views.Port {
-	var lines []views.Port
-	rest := slices.Clone(open)
-	for _, service := range acl.Services() {
-		for _, port := range service.Ports {
-			at := slices.Index(rest, port)
-			if at >= 0 {
-				rest = slices.Delete(rest, at, at+1)
-			}
-			source := "default"
-			if slices.Contains(acl.Defaults(os), port) != (at >= 0) {
-				source = "override"
-			}
-			lines = append(lines, views.Port{
-				Allowed: at >= 0, Service: service.Name, Hint: service.Hint, Port: port.String(), Source: source,
-			})
-		}
-	}
-	for _, port := range rest {
-		lines = append(lines, views.Port{Allowed: true, Service: port.Service, Port: port.String(), Source: "override"})
-	}
-	return lines
 }
 
 // eventsView is one page of activity, of one device or of all, and the id that the

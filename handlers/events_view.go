@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"borealis/store"
 	"borealis/tunnel"
@@ -120,7 +121,9 @@ func (v *liveView) drawDevice(ctx context.Context, html *bytes.Buffer) error {
 			return err
 		}
 	}
-	return nil
+	timeless := d.Ports
+	timeless.Now = time.Time{}
+	return v.addAs(ctx, html, "ports", views.PortsCard(d.Ports), views.PortsCard(timeless))
 }
 
 func (v *liveView) drawTunnels(ctx context.Context, html *bytes.Buffer) error {
@@ -167,8 +170,14 @@ func (v *liveView) drawRows(ctx context.Context, html *bytes.Buffer, devices map
 
 // add draws an element, unless the page has it as it is.
 func (v *liveView) add(ctx context.Context, html *bytes.Buffer, id string, c templ.Component) error {
+	return v.addAs(ctx, html, id, c, c)
+}
+
+// addAs is add for an element that says how long ago something was: same is drawn
+// alike as long as nothing else changes.
+func (v *liveView) addAs(ctx context.Context, html *bytes.Buffer, id string, c, same templ.Component) error {
 	var drawn bytes.Buffer
-	if err := c.Render(ctx, &drawn); err != nil {
+	if err := same.Render(ctx, &drawn); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(drawn.Bytes())
@@ -179,6 +188,5 @@ func (v *liveView) add(ctx context.Context, html *bytes.Buffer, id string, c tem
 		clear(v.sent) // at worst something is sent twice
 	}
 	v.sent[id] = sum
-	html.Write(drawn.Bytes())
-	return nil
+	return c.Render(ctx, html)
 }

@@ -29,6 +29,11 @@ func (s *Server) count(ctx context.Context, f *views.Page) error {
 			Kind: "err", Text: sentence(err.Error()) + ".",
 			Hint: "The console works, but nobody can connect to a device. The engine tries again by itself.",
 		}
+	} else if err := s.config.Manager.Firewall().Err; err != nil {
+		f.Banner = views.Note{
+			Kind: "err", Text: sentence(err.Error()) + ".",
+			Hint: "The engine repairs its packet filter by itself, and ends every tunnel when it cannot.",
+		}
 	}
 	return nil
 }

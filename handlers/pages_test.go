@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"compress/gzip"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -109,8 +111,15 @@ func TestHostileTexts(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
 	d, _ := r.device(evil, store.Active)
 	b := r.browser("ann"+evil, RoleAdmin)
+	p := r.program("prog", RoleAdmin)
+	text, err := json.Marshal(evil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set portsAnswer
+	p.put(d.ID, 0, fmt.Sprintf(`{"services":{"rdp":{"allowed":true,"reason":%[1]s}},"custom":[{"protocol":"tcp","from":1,"label":%[1]s}]}`, text)).into(t, &set)
 	for _, path := range []string{
-		"/devices", "/devices/" + d.ID + "/summary", "/devices/" + d.ID + "/activity", "/activity", "/devices?q=" + "%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
+		"/devices", "/devices/" + d.ID + "/summary", "/devices/" + d.ID + "/config", "/devices/" + d.ID + "/activity", "/activity", "/devices?q=" + "%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
 		"/devices/%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E/summary", "/nothing/%22%3E%3Cscript%3E", "/login?next=/%22%3E%3Cscript%3E",
 	} {
 		if a := b.do(http.MethodGet, path, "", html...); strings.Contains(a.body, "<script>") || strings.Contains(a.body, "<img src=x") {

@@ -12,7 +12,7 @@ import (
 // Roles of operators. Who has another one may do nothing.
 const (
 	RoleAdmin    = "admin"    // everything
-	RoleOperator = "operator" // look, connect, and use terminals
+	RoleOperator = "operator" // look, connect, use terminals, and change allowed ports
 	RoleViewer   = "viewer"   // look
 )
 
@@ -20,18 +20,19 @@ const (
 type right string
 
 const (
-	look    right = "look at devices and activity"
-	connect right = "connect to devices"
-	manage  right = "manage devices and enrolment"
+	look        right = "look at devices and activity"
+	connect     right = "connect to devices"
+	changePorts right = "change the allowed ports of devices"
+	manage      right = "manage devices and enrolment"
 )
 
 // rights is the table of what a role may do.
 func rights(role string) []right {
 	switch role {
 	case RoleAdmin:
-		return []right{look, connect, manage}
+		return []right{look, connect, changePorts, manage}
 	case RoleOperator:
-		return []right{look, connect}
+		return []right{look, connect, changePorts}
 	case RoleViewer:
 		return []right{look}
 	}

@@ -44,6 +44,10 @@ const (
 	codeStopping        code = "engine_stopping"
 	codeInternal        code = "internal"
 	codeBadTicket       code = "bad_ticket"
+	codePortsChanged    code = "ports_changed"
+	codePrecondition    code = "precondition_required"
+	codeConfirm         code = "confirmation_required"
+	codeNothingToUndo   code = "nothing_to_undo"
 
 	codeEnrolUnknown code = "code_unknown"
 	codeEnrolUsed    code = "code_used"
@@ -111,7 +115,15 @@ func (c code) deviceKind() (status int, title, hint string) {
 	case codePool:
 		return http.StatusConflict, "No virtual address is free", "Start the engine with a larger --pool."
 	case codePortClosed:
-		return http.StatusConflict, "Port is not allowed", "Allow the port for this device."
+		return http.StatusConflict, "Port is not allowed", "Allow it in the device's Advanced Config."
+	case codePortsChanged:
+		return http.StatusPreconditionFailed, "Ports were changed meanwhile", "Look at \"current\", decide again, and send it with its ETag as If-Match."
+	case codePrecondition:
+		return http.StatusPreconditionRequired, "Revision is missing", "Read the ports and send their ETag as If-Match; * is not taken."
+	case codeConfirm:
+		return http.StatusConflict, "Needs a confirmation", "Send it again with confirmed=1 to do it all the same."
+	case codeNothingToUndo:
+		return http.StatusConflict, "Nothing to undo", "Set the ports as you want them."
 	case codeEnrolUnknown:
 		return http.StatusForbidden, "Unknown enrolment code", "Make a new code in the console under Enrolment."
 	case codeEnrolUsed:
@@ -132,6 +144,9 @@ type failure struct {
 	lastSeen time.Time
 	tunnelID string
 	retry    time.Duration // after which it may go well; zero when that is not known
+
+	yours, current    *portsAnswer // of ports_changed
+	question, confirm string       // of confirmation_required
 }
 
 func (f *failure) Error() string { return f.detail }
@@ -160,6 +175,11 @@ type problem struct {
 	LastSeen *time.Time `json:"last_seen,omitempty"`   // of agent_offline, when the device was ever seen
 	TunnelID string     `json:"tunnel_id,omitempty"`   // of tunnel_active
 	Retry    int        `json:"retry_after,omitempty"` // seconds, of too_many
+
+	Yours    *portsAnswer `json:"yours,omitempty"`    // of ports_changed: what was wanted
+	Current  *portsAnswer `json:"current,omitempty"`  // of ports_changed: what holds
+	Question string       `json:"question,omitempty"` // of confirmation_required: what to ask
+	Confirm  string       `json:"confirm,omitempty"`  // of confirmation_required: what the button says
 }
 
 // problemOf is the one place where errors become HTTP statuses and sentences.
@@ -170,6 +190,7 @@ func problemOf(err error) problem {
 		Type: "urn:borealis:problem:" + string(f.code), Title: title, Status: status,
 		Code: f.code, Detail: f.detail, Hint: hint, Field: f.field, TunnelID: f.tunnelID,
 		Retry: int((f.retry + time.Second - 1) / time.Second),
+		Yours: f.yours, Current: f.current, Question: f.question, Confirm: f.confirm,
 	}
 	if !f.lastSeen.IsZero() {
 		at := f.lastSeen.UTC()
@@ -181,6 +202,9 @@ func problemOf(err error) problem {
 // failureOf finds what the client may know about an error.
 func failureOf(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
+		return f
+	}
+	if f := portsFailure(err); f != nil {
 		return f
 	}
 	switch {
@@ -224,6 +248,18 @@ func failureOf(err error) *failure {
 		return refuse(codeStopping, "The engine is stopping.")
 	}
 	return refuse(codeInternal, "The engine could not do this because of a fault of its own.")
+}
+
+// portsFailure is failureOf for what is wrong with a wanted list of ports; nil when it
+// is something else.
+func portsFailure(err error) *failure {
+	if bad, ok := errors.AsType[*acl.InvalidError](err); ok {
+		return invalid(bad.Field, "%s.", sentence(bad.Text))
+	}
+	if stale, ok := errors.AsType[*tunnel.RevisionError](err); ok {
+		return refuse(codePortsChanged, "The ports were changed meanwhile; they are at revision %d now.", stale.Have.Revision)
+	}
+	return nil
 }
 
 func offline(err error) *failure {

@@ -39,6 +39,8 @@ func TestProblems(t *testing.T) {
 		{tunnel.ErrTooMany, 429, codeTooMany},
 		{terminal.ErrFull, 429, codeTooMany},
 		{acl.ErrRefused, 409, codePortClosed},
+		{&acl.InvalidError{Field: "port", Text: "there is no port 0"}, 422, codeInvalid},
+		{&tunnel.RevisionError{}, 412, codePortsChanged},
 		{store.ErrNotFound, 404, codeNotFound},
 		{store.ErrCode, 403, codeEnrolUnknown},
 		{store.ErrCodeUsed, 409, codeEnrolUsed},
@@ -122,7 +124,7 @@ func TestEveryCodeIsExplained(t *testing.T) {
 		codeUnauthenticated, codeSessionExpired, codeSignInFailed, codeForbidden, codeCrossOrigin, codeWrongHost, codeNotFound,
 		codeUnknownDevice, codeMethod, codeMalformed, codeUnknownField, codeInvalid, codeTooLarge, codeMediaType, codeOffline,
 		codePending, codeRevoked, codeActive, codeDown, codeUnavailable, codePool, codePortClosed, codeTooMany, codeStopping,
-		codeBadTicket, codeEnrolUnknown, codeEnrolUsed, codeEnrolExpired, codeEnrolQueue,
+		codeBadTicket, codePortsChanged, codePrecondition, codeConfirm, codeNothingToUndo, codeEnrolUnknown, codeEnrolUsed, codeEnrolExpired, codeEnrolQueue,
 	} {
 		status, title, hint := c.kind()
 		if status < 400 || title == fallback || hint == "" {

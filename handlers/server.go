@@ -52,6 +52,7 @@ type Server struct {
 	hosts   map[string]bool
 	streams streams
 	tickets tickets
+	undos   undos
 
 	passwords  *passwords
 	sources    *throttle // sign-ins by address

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"borealis/acl"
 	"borealis/agent/wire"
 	"borealis/store"
 	"borealis/tunnel/terminal"
@@ -226,10 +227,19 @@ func (k *terminalSocket) outcome(ctx context.Context) error {
 	if err == nil || errors.As(err, &signal) {
 		return &parting{message: terminalExit{"exit", status}, code: websocket.StatusNormalClosure}
 	}
+	if k.shellClosed(ctx) {
+		return refused(refuse(codePortClosed, "The port of the shell was closed for this device."))
+	}
 	if reason, over := k.server.endOf(ctx, k.device, k.tunnel, errors.Is(err, terminal.ErrClosed)); over {
 		return ended(reason)
 	}
 	return refused(refuse(codeDown, "The connection to the shell was lost."))
+}
+
+// shellClosed reports whether the tunnel is up without the shell's port.
+func (k *terminalSocket) shellClosed(ctx context.Context) bool {
+	st, err := k.server.config.Manager.Status(ctx, k.device)
+	return err == nil && st.Up() && st.TunnelID == k.tunnel && !acl.Contains(st.AllowedPorts, acl.TCP, wire.ShellPort)
 }
 
 // endOf is why a tunnel ended, and whether it has. While it is closing that is waited

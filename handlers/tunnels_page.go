@@ -33,6 +33,11 @@ func (s *Server) tunnelsView(ctx context.Context, p principal) (views.Tunnels, e
 	if link.Err != nil {
 		v.Engine.Error = link.Err.Error()
 	}
+	firewall := s.config.Manager.Firewall()
+	v.Engine.Firewall = views.Firewall{Kind: firewall.Kind, RepairedAt: firewall.RepairedAt, Detail: firewall.Detail}
+	if firewall.Err != nil {
+		v.Engine.Firewall.Error = firewall.Err.Error()
+	}
 	for _, st := range s.config.Manager.Tunnels() {
 		t := tunnelView(st, p)
 		d, err := s.config.Store.Device(ctx, st.DeviceID)

@@ -1,7 +1,7 @@
 // The script of every page. Pages are links and forms that work without it; it
 // makes them live, and brings the terminal.
 import { changed, listen, signIn, tab } from "./live.js";
-import { start, toast } from "./ui.js";
+import { showToast, start, toast } from "./ui.js";
 
 // ---- requests of htmx ------------------------------------------------------
 
@@ -46,6 +46,18 @@ document.addEventListener("htmx:afterSettle", (event) => {
 
 document.addEventListener("htmx:historyRestore", changed);
 
+// An answer may bring a message beside the part of the page that it draws.
+document.addEventListener("borealis:changed", () => {
+  for (const holder of document.querySelectorAll("template[data-toast]")) {
+    const message = holder.content.firstElementChild;
+    holder.remove();
+    if (!message) continue;
+    for (const older of document.querySelectorAll(".toast:has(form)")) older.remove(); // what they offer is over
+    showToast(message);
+    window.htmx.process(message);
+  }
+});
+
 // ---- the terminal ----------------------------------------------------------
 
 // It is fetched when its tab is first looked at; from then on it looks after
@@ -64,6 +76,19 @@ function bringTerminal() {
 
 document.addEventListener("borealis:changed", bringTerminal);
 
+// ---- the allowed ports -----------------------------------------------------
+
+let ports = null;
+
+function bringPorts() {
+  if (ports || !document.getElementById("ports")) return;
+  ports = import("./ports.js").then((module) => module.start());
+  ports.catch(() => { ports = null; }); // the forms work without it
+}
+
+document.addEventListener("borealis:changed", bringPorts);
+
 start();
 listen();
 bringTerminal();
+bringPorts();

@@ -17,17 +17,22 @@ const sources = new WeakMap(); // element → the HTML it came from
 const waiting = new Map(); // id → fragment that came at a bad moment
 const asked = new Map(); // id → requests under way whose answer will replace the element
 let pressed = null; // where a mouse button or finger is down
+let composing = false; // a letter that takes several keys is half typed
 
 // An element stays between press and release, for a click on something that was
 // just replaced would be lost; while a request of its own is under way, or a
 // question about one is open; while it is asked for, for the answer may be older
-// than what the stream brought meanwhile; and while it has text that somebody
-// has selected, but for the head, whose state is worth more than that.
+// than what the stream brought meanwhile; while it has text that somebody
+// has selected, but for the head, whose state is worth more than that; and while
+// somebody chooses or half types something in it.
 function busy(old) {
   const selection = getSelection();
   const selected = !selection.isCollapsed && old.contains(selection.anchorNode) && old.id !== "device-head";
-  const questioned = document.getElementById("confirm")?.open && old.querySelector("[hx-confirm]");
-  return selected || questioned || old.contains(pressed) || asked.has(old.id) || old.querySelector(".htmx-request") !== null;
+  const questioned = document.getElementById("confirm")?.open && old.querySelector("[hx-confirm], [data-ports]");
+  const focused = old.contains(document.activeElement);
+  const choosing = focused && (composing || document.activeElement.matches("select, [type=datetime-local]"));
+  const sending = old.querySelector(".htmx-request:not([data-quiet])") !== null;
+  return selected || questioned || choosing || sending || old.contains(pressed) || asked.has(old.id);
 }
 
 function asking({ detail: { target, xhr } }) {
@@ -52,6 +57,34 @@ function refocus(old, fresh) {
   return () => (focused.id ? document.getElementById(focused.id) : same)?.focus({ preventScroll: true });
 }
 
+// keep remembers what somebody has filled in, opened and focused in an element, and
+// returns what puts it into the one that takes its place. Forms that switch something
+// at once, and the one that was sent, are the engine's. A form that was refused stays
+// whole, with what is said about it.
+export function keep(old, sent) {
+  const fields = [...old.querySelectorAll("input[id]:not([type=hidden], .switch), select[id]")].filter((e) => e.form !== sent);
+  const filled = fields.filter((e) => (e.localName === "select" ? !e.selectedOptions[0]?.defaultSelected : e.value !== e.defaultValue || e.checked !== e.defaultChecked));
+  const refused = [...old.querySelectorAll("form[id]:has([aria-invalid])")].filter((e) => e !== sent);
+  const menus = [...old.querySelectorAll("details[open][id]")].map((e) => e.id);
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const caret = focused?.matches("input[type=text]") ? [focused.selectionStart, focused.selectionEnd] : null;
+  return (fresh) => {
+    const find = (id) => fresh.querySelector("#" + CSS.escape(id));
+    for (const { id, value, checked } of filled) {
+      const field = find(id);
+      if (field) Object.assign(field, field.matches("[type=radio], [type=checkbox]") ? { checked } : { value });
+    }
+    for (const form of refused) {
+      const revision = find(form.id)?.elements.revision;
+      if (!revision) continue;
+      form.elements.revision.value = revision.value;
+      find(form.id).replaceWith(form);
+    }
+    for (const id of menus) find(id)?.setAttribute("open", "");
+    if (focused?.id && caret) find(focused.id)?.setSelectionRange(...caret);
+  };
+}
+
 function replace(fresh) {
   const old = document.getElementById(fresh.id);
   if (!old) {
@@ -73,13 +106,12 @@ function replace(fresh) {
   waiting.delete(fresh.id);
   const html = fresh.outerHTML;
   if (sources.get(old) === html) return;
-  for (const menu of old.querySelectorAll("details[open][id]")) {
-    fresh.querySelector("#" + CSS.escape(menu.id))?.setAttribute("open", "");
-  }
+  const restore = keep(old);
   const focus = refocus(old, fresh);
   sources.set(fresh, html);
   old.replaceWith(fresh);
   window.htmx.process(fresh);
+  restore(fresh);
   focus();
 }
 
@@ -173,6 +205,9 @@ export function listen() {
   }
   document.addEventListener("htmx:beforeSend", asking);
   document.addEventListener("close", () => setTimeout(flush), true); // of a dialog
+  document.addEventListener("focusout", () => setTimeout(flush)); // of a choice
+  document.addEventListener("compositionstart", () => { composing = true; });
+  document.addEventListener("compositionend", () => { composing = false; setTimeout(flush); });
   document.addEventListener("selectionchange", () => { if (getSelection().isCollapsed) flush(); });
   // Signing out ends the stream: it need not be found again on the way out.
   document.addEventListener("submit", (e) => { if (e.target.matches("[action='/logout']")) source?.close(); });

@@ -39,11 +39,24 @@ function tick() {
     element.textContent = clock(left);
     element.classList.toggle("soon", left <= 60);
   }
+  refreshTimes("time[data-ticking]");
 }
 
-function refreshTimes() {
-  for (const element of document.querySelectorAll("time[data-relative]")) {
+function refreshTimes(which) {
+  for (const element of document.querySelectorAll(which)) {
     const text = ago(Date.parse(element.dateTime));
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+// When something ends is said by the viewer's own clock; the engine writes UTC.
+function localTimes() {
+  const today = new Date(Date.now() + skew).toDateString();
+  for (const element of document.querySelectorAll("time[data-local]")) {
+    const date = new Date(element.dateTime);
+    const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+    const day = date.toDateString() === today ? {} : { day: "numeric", month: "short" };
+    const text = new Intl.DateTimeFormat("en-GB", { ...day, ...time }).format(date);
     if (element.textContent !== text) element.textContent = text;
   }
 }
@@ -85,7 +98,7 @@ function toastFromEngine(html) {
 }
 
 // say speaks to screen readers only: what happened shows elsewhere.
-const say = (text) => { byId("said").textContent = text; };
+export const say = (text) => { byId("said").textContent = text; };
 
 // ---- questions -------------------------------------------------------------
 
@@ -102,10 +115,15 @@ async function confirmRequest(event) {
   if (!event.detail.question) return;
   event.preventDefault();
   const { confirmTitle, confirmDo } = event.detail.elt.dataset;
-  byId("confirm-title").textContent = confirmTitle ?? "Are you sure?";
-  byId("confirm-text").textContent = event.detail.question;
-  byId("confirm-ok").textContent = confirmDo ?? "Go on";
-  if (await ask(byId("confirm"))) event.detail.issueRequest(true);
+  if (await confirmed(confirmTitle, event.detail.question, confirmDo)) event.detail.issueRequest(true);
+}
+
+// confirmed puts a question into the page's dialog.
+export function confirmed(title, text, act) {
+  byId("confirm-title").textContent = title ?? "Are you sure?";
+  byId("confirm-text").textContent = text;
+  byId("confirm-ok").textContent = act ?? "Go on";
+  return ask(byId("confirm"));
 }
 
 // Connect turns into Disconnect under the pointer within some 40 ms: the second
@@ -189,9 +207,10 @@ export function start() {
   document.addEventListener("htmx:confirm", confirmRequest);
   document.addEventListener("borealis:toast", (e) => toastFromEngine(e.detail));
   document.addEventListener("change", (e) => { if (e.target.name === "theme") chooseTheme(e.target.value); });
-  document.addEventListener("borealis:changed", () => { tick(); refreshTimes(); watchGuarded(); });
+  document.addEventListener("borealis:changed", () => { tick(); refreshTimes("time[data-relative]"); localTimes(); watchGuarded(); });
   if (!document.querySelector(".guarded")) guardedSince = null;
   setInterval(tick, 1000);
-  setInterval(refreshTimes, 15_000);
+  setInterval(() => { refreshTimes("time[data-relative]"); localTimes(); }, 15_000);
   tick();
+  localTimes();
 }

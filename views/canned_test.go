@@ -40,12 +40,69 @@ func cannedTunnel() Tunnel {
 	}
 }
 
-func cannedPorts() []Port {
-	return []Port{
-		{Allowed: true, Service: "PowerShell", Hint: "Live shell", Port: "47002/tcp"},
-		{Allowed: true, Service: "RDP", Hint: "Remote Desktop", Port: "3389/tcp", Source: "override"},
-		{Service: "SSH", Port: "22/tcp", Source: "refused"},
+func cannedAllowed() []Port {
+	return []Port{{"PowerShell", "47002/tcp"}, {"RDP", "3389/tcp"}, {"RDP", "3389/udp"}, {"", "8443/tcp"}}
+}
+
+// cannedPorts has a row of every kind: a default, an override, one that ends, a custom
+// port and one without a name, and a check that found all to be as shown.
+func cannedPorts() Ports {
+	return Ports{
+		Now: now, DeviceID: deviceID, Revision: 7, CanChange: true, CanCheck: true, Tunnel: "up", Confirmed: true,
+		Changed: PortChange{By: "jon", At: now.Add(-time.Hour), What: "VNC closed"},
+		Rows: []PortRow{
+			{ID: "powershell", Name: "PowerShell", Hint: "Live shell", Ports: []string{"47002/tcp"}, Allowed: true, Default: true, Probes: []Probe{{"47002/tcp", "answers"}}},
+			{
+				ID: "rdp", Name: "RDP", Hint: "Remote Desktop", Ports: []string{"3389/tcp", "3389/udp"}, Allowed: true, Default: true,
+				Probes: []Probe{{"3389/tcp", "answers"}, {"3389/udp", "silent"}},
+			},
+			{
+				ID: "ssh", Name: "SSH", Ports: []string{"22/tcp"}, Allowed: true, By: "nora", At: now.Add(-5 * time.Minute), Until: now.Add(25 * time.Minute),
+				Reason: "patch night", Probes: []Probe{{"22/tcp", "no_listener"}},
+			},
+			{ID: "vnc", Name: "VNC", Hint: "Screen sharing", Ports: []string{"5900/tcp"}, Default: true, By: "jon", At: now.Add(-time.Hour), Probes: []Probe{{"5900/tcp", "refused"}}},
+			{ID: "tcp-8443", Custom: true, Ports: []string{"8443/tcp"}, Allowed: true, By: "jon", At: now.Add(-time.Hour), Probes: []Probe{{"8443/tcp", "answers"}}},
+			{ID: "udp-5000-5010", Custom: true, Name: "Cameras", Ports: []string{"5000-5010/udp"}, Allowed: true, By: "jon", At: now.Add(-time.Hour)},
+		},
+		Proof: Proof{
+			At: now.Add(-2 * time.Second), Took: 212 * time.Millisecond, By: "iptables", Refused: 61,
+			Open: []Probe{{"47002/tcp", "answers"}, {"3389/tcp", "answers"}, {"3389/udp", "silent"}, {"22/tcp", "no_listener"}},
+		},
 	}
+}
+
+// alarmedPorts is a check that found a closed port open.
+func alarmedPorts() Ports {
+	v := cannedPorts()
+	v.Proof.Alarms = []string{"5900/tcp is closed, but it answers.", hostile}
+	v.Proof.Reachable = []Probe{{"5900/tcp", "reachable"}}
+	v.Rows[3].Probes = []Probe{{"5900/tcp", "reachable"}}
+	v.Confirmed = false
+	return v
+}
+
+// hostilePorts holds what people and devices may call things.
+func hostilePorts() Ports {
+	v := alarmedPorts()
+	v.DeviceID = `x"/../<b>?#`
+	for i := range v.Rows {
+		r := &v.Rows[i]
+		r.Name, r.Hint, r.By, r.Reason, r.At, r.Ports = hostile, hostile, hostile, hostile, now, []string{hostile}
+		r.Probes = []Probe{{hostile, hostile}}
+	}
+	v.Changed = PortChange{By: hostile, At: now, What: hostile}
+	v.Error = Note{Kind: "err", Text: hostile, Hint: hostile}
+	v.Ask = Ask{Title: hostile, Text: hostile, Do: hostile, Act: "set"}
+	v.Toast = PortToast{Note: Note{Kind: "err", Text: hostile, Hint: hostile}, Act: "undo", Do: "Undo"}
+	return v
+}
+
+// refusedPorts has what was wrong in it, at the fields.
+func refusedPorts() Ports {
+	v := cannedPorts()
+	v.Adding = PortForm{Protocol: "udp", Port: "70000", Label: "Web", Field: "port", Error: "There is no port 70000; ports are from 1 to 65535."}
+	v.Rows[2].Form = PortForm{Allowed: true, For: "until", Until: "2026-11-22T19:00", Field: "until", Error: "The end of the override is in the past; choose a later time."}
+	return v
 }
 
 func cannedEvents() []Event {
@@ -62,7 +119,7 @@ func cannedDevice(tab string) Device {
 		Now: now, Tab: tab, ID: deviceID, Hostname: "FIN-LT-0142", OS: "windows", OSVersion: "Windows 11 Pro 24H2", Arch: "amd64",
 		AgentVersion: "1.2.3", Link: "wireguard-nt", Pin: strings.Repeat("mfrgg", 10) + "ab", Site: "Oslo / Finance", State: "active",
 		CreatedAt: now.Add(-80 * time.Hour), LastSeen: now, Online: true, OnlineSince: now.Add(-3 * time.Hour), Address: "203.0.113.24:51022",
-		VirtualIP: "10.255.0.42", Tunnel: cannedTunnel(), Attached: true, CanManage: true, Ports: cannedPorts(), Events: cannedEvents(), Older: 6,
+		VirtualIP: "10.255.0.42", Tunnel: cannedTunnel(), Attached: true, CanManage: true, Allowed: cannedAllowed(), Ports: cannedPorts(), Events: cannedEvents(), Older: 6,
 	}
 }
 
@@ -74,7 +131,7 @@ func hostileDevice(tab string) Device {
 	v.Tunnel.Hostname, v.Tunnel.Endpoint, v.Tunnel.AgentKey, v.Tunnel.VirtualIP, v.Tunnel.Mode = hostile, hostile, hostile, hostile, hostile
 	v.Tunnel.Operators = []Attached{{Name: hostile}, {Name: hostile}, {Name: "jon"}}
 	v.Tunnel.Steps = []Step{{Name: hostile, At: now, Detail: hostile}, {Name: "up", At: now}}
-	v.Ports = []Port{{Allowed: true, Service: hostile, Hint: hostile, Port: hostile, Source: hostile}}
+	v.Allowed, v.Ports = []Port{{hostile, hostile}}, hostilePorts()
 	return v
 }
 
@@ -113,12 +170,15 @@ func cannedPages() map[string]templ.Component {
 	hostileSearch := cannedDevices()
 	hostileSearch.Query, hostileSearch.Page = hostile, 2
 	down, pending, lost, joined, ended, linux := cannedDevice(TabSummary), cannedDevice(TabSummary), cannedDevice(TabShell), cannedDevice(TabShell), cannedDevice(TabSummary), cannedDevice(TabShell)
-	down.Tunnel, down.Attached, down.Events, down.Ports = Tunnel{}, false, nil, nil
+	down.Tunnel, down.Attached, down.Events, down.Allowed, down.Ports = Tunnel{}, false, nil, nil, Ports{}
 	pending.State, pending.Tunnel, pending.Attached = "pending", Tunnel{}, false
 	lost.Online, lost.Tunnel, lost.Attached, lost.LastSeen = false, Tunnel{}, false, time.Time{}
 	joined.Attached = false
 	ended.Tunnel.State, ended.Tunnel.Reason, ended.Tunnel.EndedAt, ended.Attached = "ended", "handshake_timeout", now, false
 	linux.OS = "linux"
+	alarmed, refused, viewer := cannedDevice(TabConfig), cannedDevice(TabConfig), cannedDevice(TabConfig)
+	alarmed.Ports, refused.Ports = alarmedPorts(), refusedPorts()
+	viewer.Ports.CanChange, viewer.Ports.CanCheck = false, false
 
 	return map[string]templ.Component{
 		"login":            LoginPage(Login{}),
@@ -133,6 +193,9 @@ func cannedPages() map[string]templ.Component {
 		"summary ended":    DevicePage(p, ended),
 		"summary hostile":  DevicePage(hostilePage, hostileDevice(TabSummary)),
 		"config":           DevicePage(p, cannedDevice(TabConfig)),
+		"config alarmed":   DevicePage(p, alarmed),
+		"config refused":   DevicePage(p, refused),
+		"config viewer":    DevicePage(p, viewer),
 		"config hostile":   DevicePage(hostilePage, hostileDevice(TabConfig)),
 		"shell":            DevicePage(p, cannedDevice(TabShell)),
 		"shell offline":    DevicePage(p, lost),
@@ -142,8 +205,8 @@ func cannedPages() map[string]templ.Component {
 		"activity":         DevicePage(p, cannedDevice(TabActivity)),
 		"activity all":     ActivityPage(p, Activity{Now: now, Events: cannedEvents(), Older: 6, Before: 10}),
 		"activity none":    ActivityPage(p, Activity{Now: now}),
-		"tunnels":          TunnelsPage(p, Tunnels{Now: now, Engine: Link{Mode: "netstack", Port: 30000, Reason: hostile}, Live: []Tunnel{cannedTunnel()}}),
-		"tunnels none":     TunnelsPage(p, Tunnels{Now: now, Engine: Link{Port: 30000, Error: hostile}}),
+		"tunnels":          TunnelsPage(p, Tunnels{Now: now, Engine: Link{Mode: "netstack", Port: 30000, Reason: hostile, Firewall: Firewall{Kind: "none"}}, Live: []Tunnel{cannedTunnel()}}),
+		"tunnels none":     TunnelsPage(p, Tunnels{Now: now, Engine: Link{Port: 30000, Error: hostile, Firewall: Firewall{Kind: "iptables", Error: hostile}}}),
 		"enrolment":        EnrolmentPage(p, cannedEnrolment()),
 		"enrolment empty":  EnrolmentPage(p, Enrolment{Now: now, CanManage: true}),
 		"enrolment viewer": EnrolmentPage(p, Enrolment{Now: now}),
@@ -158,13 +221,14 @@ func cannedParts() map[string]templ.Component {
 	return map[string]templ.Component{
 		"list":          DeviceList(cannedDevices()),
 		"panel":         DevicePanel(hostileDevice(TabConfig)),
+		"ports":         PortsCard(hostilePorts()),
 		"head":          DeviceHead(hostileDevice(TabSummary)),
 		"tunnel card":   TunnelCard(hostileDevice(TabSummary)),
 		"recent":        RecentActivity(hostileDevice(TabSummary)),
 		"start":         TerminalStart(hostileDevice(TabSummary)),
 		"enrolment":     EnrolmentPanel(cannedEnrolment()),
 		"toast":         Toast(Note{Kind: "err", Text: hostile, Hint: hostile}),
-		"tunnel list":   TunnelList(Tunnels{Now: now, Live: []Tunnel{cannedTunnel()}}),
+		"tunnel list":   TunnelList(Tunnels{Now: now, Engine: Link{Mode: "kernel", Firewall: Firewall{Kind: "iptables", RepairedAt: now, Detail: hostile, Error: ""}}, Live: []Tunnel{cannedTunnel()}}),
 		"sidebar":       Sidebar(p),
 		"banner":        Banner(Note{Text: hostile}),
 		"device row":    DeviceRow(now, Row{ID: "1", Hostname: hostile}),

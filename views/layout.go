@@ -1,13 +1,17 @@
 package views
 
-import "github.com/a-h/templ"
+import (
+	"strings"
+
+	"github.com/a-h/templ"
+)
 
 // htmxConfig switches off what the content security policy forbids and what
-// this console has no use for. 422 is swapped: a refused form comes back with
-// its reasons. Other failures become toasts in the browser's script.
+// this console has no use for. 422 and 412 are swapped: a refused form comes back
+// with its reasons. Other failures become toasts in the browser's script.
 const htmxConfig = `{"includeIndicatorStyles":false,"allowEval":false,"allowScriptTags":false,"selfRequestsOnly":true,` +
 	`"historyCacheSize":0,"historyRestoreAsHxRequest":false,"defaultSettleDelay":0,"responseHandling":[{"code":"204","swap":false},` +
-	`{"code":"[23]..","swap":true},{"code":"422","swap":true},{"code":"[45]..","swap":false,"error":true}]}`
+	`{"code":"[23]..","swap":true},{"code":"4(12|22)","swap":true},{"code":"[45]..","swap":false,"error":true}]}`
 
 // documentTitle is what the browser's tab shows.
 func documentTitle(title string) string {
@@ -31,6 +35,14 @@ func searchAttributes(p Page) templ.Attributes {
 		"hx-sync":        "this:replace",
 		"hx-replace-url": "true",
 	}
+}
+
+// sheets are the style sheets that the page needs beyond the ones of every page.
+func (p Page) sheets() []string {
+	if strings.HasPrefix(p.View, "device:") {
+		return []string{"ports.css"}
+	}
+	return nil
 }
 
 // titled is the page under another title.

@@ -92,7 +92,8 @@ type Device struct {
 	Attached     bool   // the operator who looks holds the live tunnel
 	CanManage    bool   // the operator may approve, revoke and stop for everyone
 	Unavailable  string // why the engine cannot make tunnels at all; "" = it can
-	Ports        []Port // what is allowed; the config tab and the tunnel card show it
+	Allowed      []Port // what the tunnel opens, or would open; the tunnel card shows it
+	Ports        Ports  // what the config tab shows; the head warns of its alarms
 	Events       []Event
 	Older        int64 // activity tab: id to ask with ?before= for more; 0 = no more
 	Before       int64 // activity tab: the ?before= this page was asked with; 0 = newest
@@ -150,13 +151,10 @@ type Step struct {
 	Detail string
 }
 
-// Port is one line of the allowed ports.
+// Port is a port that a tunnel opens.
 type Port struct {
-	Allowed bool
-	Service string // name of the service, such as RDP
-	Hint    string // what it is for
-	Port    string // such as 3389/tcp
-	Source  string // default, override or refused; "" = default
+	Name string // of the service, such as RDP, or the label of a custom port; may be ""
+	Port string // such as 3389/tcp
 }
 
 // Event is one line of activity.
@@ -194,6 +192,16 @@ type Link struct {
 	Name   string // name of the interface; "" in netstack mode
 	Port   int    // UDP port
 	Error  string // why tunnels are unavailable; "" = they are available
+
+	Firewall Firewall // what keeps other ports shut
+}
+
+// Firewall is what keeps the ports shut that are not allowed.
+type Firewall struct {
+	Kind       string    // iptables, or none: the engine's own program does it
+	Error      string    // why it is not known to be right; "" = it is
+	RepairedAt time.Time // when it was last mended; zero = never
+	Detail     string    // what was wrong then, a sentence
 }
 
 // Enrolment is the page of enrolment codes.

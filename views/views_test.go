@@ -251,32 +251,6 @@ func TestTabs(t *testing.T) {
 
 func mustID(n *html.Node) string { id, _ := attribute(n, "id"); return id }
 
-func TestAllowedPorts(t *testing.T) {
-	t.Parallel()
-	root := parse(t, DevicePage(cannedPage(), cannedDevice(TabConfig)))
-	if n := elements(root, with("id", "ports-title")); len(n) != 1 || text(n[0]) != "Reverse VPN Tunnel - Allowed Ports" {
-		t.Error("the heading is not the agreed one")
-	}
-	var got []string
-	for _, row := range elements(one(t, root, "ports-table"), named("tr"))[1:] {
-		box := elements(row, named("input"))[0]
-		_, checked := attribute(box, "checked")
-		_, disabled := attribute(box, "disabled")
-		line := text(row)
-		if checked {
-			line += " [on]"
-		}
-		if !disabled {
-			line += " [can be changed]"
-		}
-		got = append(got, line)
-	}
-	want := []string{"PowerShell Live shell 47002/tcp Default [on]", "RDP Remote Desktop 3389/tcp Override [on]", "SSH 22/tcp Refused"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-}
-
 func TestEnrolment(t *testing.T) {
 	t.Parallel()
 	v := cannedEnrolment()

@@ -112,6 +112,18 @@ func doing(e Event) (text, kind string) {
 		return "opened a terminal", "info"
 	case "terminal_closed":
 		return "closed a terminal", "info"
+	case "ports_changed":
+		return "changed the allowed ports:", "info"
+	case "port_override_expired":
+		return "ended what was allowed or closed for a time:", "info"
+	case "ports_mismatch":
+		return "found that the ports are not as shown:", "err"
+	case "firewall_repaired":
+		return "repaired the packet filter:", "warn"
+	case "firewall_lost":
+		return "lost the packet filter and ended every tunnel:", "err"
+	case "firewall_restored":
+		return "has the packet filter in place again", "ok"
 	case "signed_in":
 		return "signed in", "info"
 	case "sign_in_failed":
