@@ -26,14 +26,15 @@ test: ## run every test; what this machine lacks is skipped with a reason
 	go test $(RACE) $(TESTFLAGS) ./...
 	cd .ci/browser && go test -count=1 $(TESTFLAGS) ./...
 
-test-kernel: ## run the kernel backend, and the whole job on it, in Debian's kernel under QEMU
+test-kernel: ## run the kernel backend, and the port table and the whole job on it, in Debian's kernel under QEMU
 	@mkdir -p .ci/out
 	CGO_ENABLED=0 go test -c -tags kernel -o .ci/out/wg.test ./tunnel/wg
 	CGO_ENABLED=0 go test -c -tags kernel -o .ci/out/job.test ./cmd/borealis
-	.ci/kernel/run.sh ".ci/out/wg.test ^TestKernel" ".ci/out/job.test ^TestKernelJob$$"
+	CGO_ENABLED=0 go test -c -tags kernel -o .ci/out/netfilter.test ./acl/netfilter
+	.ci/kernel/run.sh ".ci/out/wg.test ^TestKernel" ".ci/out/netfilter.test ^TestKernelTable$$" ".ci/out/job.test ^TestKernelJob$$"
 
 bench: ## measure speed and memory; writes docs/benchmarks.md
-	BOREALIS_BENCHMARKS=$(CURDIR)/docs/benchmarks.md go test -run '^$$' -bench '^BenchmarkMainJob$$' -benchtime 1x -timeout 20m -v ./cmd/borealis
+	.ci/bench
 
 lint: ## format, generated code, linters for both systems, dead code
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))"

@@ -97,6 +97,7 @@ add_programs() {
 		ln -s xtables-nft-multi "$tree/usr/sbin/$x-restore"
 		ln -s xtables-nft-multi "$tree/usr/sbin/$x-nft"
 		ln -s xtables-nft-multi "$tree/usr/sbin/$x-nft-restore"
+		ln -s xtables-nft-multi "$tree/usr/sbin/$x-nft-save"
 	done
 	cp -r --parents /usr/lib/x86_64-linux-gnu/xtables "$tree"
 	printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$tree/etc/passwd"

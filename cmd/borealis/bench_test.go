@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -28,7 +30,7 @@ import (
 // there as well. One run measures everything: use -benchtime 1x.
 func BenchmarkMainJob(b *testing.B) {
 	ctx := b.Context()
-	p := startPair(b)
+	p := startPair(b, "netstack")
 	figures := []figure{
 		{"engine, resident, console idle", fmt.Sprintf("%.0f MiB", rss(b, p.engine.Process.Pid))},
 		{"agent, resident, no tunnel", fmt.Sprintf("%.0f MiB", rss(b, p.agent.Process.Pid))},
@@ -43,7 +45,92 @@ func BenchmarkMainJob(b *testing.B) {
 	figures = append(figures,
 		figure{"engine, resident, after all of this", fmt.Sprintf("%.0f MiB", rss(b, p.engine.Process.Pid))},
 		figure{"agent, resident, after all of this", fmt.Sprintf("%.0f MiB", rss(b, p.agent.Process.Pid))})
-	report(b, figures)
+	report(b, "Engine and agent as two processes on loopback, WireGuard inside the processes", figures)
+}
+
+// BenchmarkPorts measures how fast a change of the allowed ports is in force, with the
+// engine on a TUN and its host's packet filter before it. It changes the network of
+// where it runs, so it wants a namespace of its own; "make bench" makes one.
+func BenchmarkPorts(b *testing.B) {
+	links, err := net.Interfaces()
+	if err != nil || len(links) != 1 || os.Getuid() != 0 {
+		b.Skip("run this as root in a network namespace of its own")
+	}
+	ctx := b.Context()
+	p := startPair(b, "tun")
+	p.client.connect(ctx)
+	t := toggler{p: p, ip: p.client.untilUp(ctx).VirtualIP}
+	l, err := net.Listen("tcp", "127.0.0.1:7001")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go echoStreams(l)
+	for b.Loop() {
+		t.times(ctx, 300)
+	}
+	report(b, "Ports: engine on a TUN, rules in iptables (nft)", []figure{
+		{"switch off, request → new connection refused, p50 / p99 of 300", quantiles(t.refused, 0.5, 0.99)},
+		{"switch off, request → open connection dead, p50 / p99 of 300", quantiles(t.dead, 0.5, 0.99)},
+		{"switch on, request → new connection answered, p50 / p99 of 300", quantiles(t.answered, 0.5, 0.99)},
+		{"proof of a live tunnel, p50 / p99 of 20", quantiles(p.proofs(ctx, 20), 0.5, 0.99)},
+	})
+}
+
+// A toggler opens and closes a port of a live tunnel.
+type toggler struct {
+	p                       *pair
+	ip                      string
+	refused, dead, answered []time.Duration
+}
+
+func (t *toggler) times(ctx context.Context, n int) {
+	revision := t.p.client.ports(ctx).Revision
+	set := func(w wanted) {
+		answer, code := t.p.client.tryPorts(ctx, revision, w)
+		if code != http.StatusOK {
+			t.p.b.Fatalf("set ports: %d %+v", code, answer)
+		}
+		revision = answer.Revision
+	}
+	for range n {
+		start := time.Now()
+		set(wanted{Custom: []customPort{tcpPort(7001)}})
+		c, err := net.Dial("tcp", t.ip+":7001")
+		if err == nil {
+			err = echoes(c)
+		}
+		if err != nil {
+			t.p.b.Fatal(err)
+		}
+		t.answered = append(t.answered, time.Since(start))
+		dead := make(chan time.Time, 1)
+		go func() {
+			_, _ = c.Read(make([]byte, 1))
+			dead <- time.Now()
+		}()
+		start = time.Now()
+		set(wanted{})
+		if err := answers("tcp", t.ip, 7001); !refused(err) {
+			t.p.b.Fatalf("a closed port: %v", err)
+		}
+		t.refused = append(t.refused, time.Since(start))
+		t.dead = append(t.dead, (<-dead).Sub(start))
+		c.Close()
+	}
+}
+
+// proofs measures whole proofs.
+func (p *pair) proofs(ctx context.Context, n int) []time.Duration {
+	var took []time.Duration
+	for range n {
+		start := time.Now()
+		if proof := p.client.proven(ctx).Proof; !proof.OK {
+			p.b.Fatalf("the proof is %+v", *proof)
+		}
+		took = append(took, time.Since(start))
+	}
+	return took
 }
 
 // A figure is one line of the result.
@@ -56,7 +143,7 @@ type pair struct {
 	engine, agent *exec.Cmd
 }
 
-func startPair(b *testing.B) *pair {
+func startPair(b *testing.B, link string) *pair {
 	b.Helper()
 	bin, data, mine := b.TempDir(), b.TempDir(), b.TempDir()
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, ".", "../borealis-agent")
@@ -86,7 +173,7 @@ func startPair(b *testing.B) *pair {
 	}
 	p := &pair{b: b}
 	output("borealis", "init", "--data", data)
-	engine, said := start("borealis", "serve", "--json", "--data", data, "--listen", "127.0.0.1:0", "--udp-port", "0", "--link", "netstack")
+	engine, said := start("borealis", "serve", "--json", "--data", data, "--listen", "127.0.0.1:0", "--udp-port", "0", "--link", link)
 	var r ready
 	if line, err := said.ReadBytes('\n'); err != nil || json.Unmarshal(line, &r) != nil {
 		b.Fatalf("serve said %q: %v", line, err)
@@ -249,18 +336,25 @@ func rss(b *testing.B, pid int) float64 {
 	return 0
 }
 
-func report(b *testing.B, figures []figure) {
+// report adds a table to the page of benchmarks.
+func report(b *testing.B, title string, figures []figure) {
 	var page bytes.Buffer
-	fmt.Fprintf(&page, "# Benchmarks\n\nWritten by `make bench`: engine and agent as two processes on loopback, WireGuard inside the processes,\n"+
-		"%d cores, %s %s/%s. Other programs ran on the machine; compare figures of one run.\n\n| What | Result |\n|---|---|\n",
-		runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(&page, "\n## %s\n\n%d cores, %s %s/%s.\n\n| What | Result |\n|---|---|\n",
+		title, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	for _, f := range figures {
 		b.Logf("%-80s %s", f.what, f.value)
 		fmt.Fprintf(&page, "| %s | %s |\n", f.what, f.value)
 	}
-	if path := os.Getenv("BOREALIS_BENCHMARKS"); path != "" {
-		if err := os.WriteFile(path, page.Bytes(), 0o644); err != nil {
-			b.Fatal(err)
-		}
+	path := os.Getenv("BOREALIS_BENCHMARKS")
+	if path == "" {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err == nil {
+		_, err = file.Write(page.Bytes())
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		b.Fatal(err)
 	}
 }

@@ -56,6 +56,7 @@ type engineConfig struct {
 	link           wg.Mode
 	linkName       string
 	pool           netip.Prefix
+	hostUsers      bool
 	idle           time.Duration
 	tlsCert        string
 	tlsKey         string
@@ -104,7 +105,7 @@ func startEngine(ctx context.Context, c engineConfig) (_ *engine, err error) {
 	}
 	e.manager, err = tunnel.Open(ctx, tunnel.Config{
 		Store: e.store, Keys: e.keys, Pool: c.pool, PublicEndpoint: c.publicEndpoint, Idle: c.idle, Logger: c.log,
-		Link: wg.Config{Mode: c.link, Name: c.linkName, ListenPort: c.udpPort},
+		Link: wg.Config{Mode: c.link, Name: c.linkName, ListenPort: c.udpPort}, HostUsers: c.hostUsers,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the tunnel manager: %w", err)

@@ -30,6 +30,8 @@ type fleet struct {
 	client *client
 	agents [2]*machine
 	engine *nstest.Process
+	host   *nstest.Host // the engine's, where the test is
+	serve  []string     // more arguments of serve
 }
 
 type machine struct {
@@ -39,17 +41,17 @@ type machine struct {
 	process *nstest.Process
 }
 
-func newFleet(t *testing.T) *fleet {
+func newFleet(t *testing.T, serve ...string) *fleet {
 	t.Helper()
-	f := &fleet{t: t, bin: t.TempDir(), data: t.TempDir()}
+	f := &fleet{t: t, bin: t.TempDir(), data: t.TempDir(), serve: serve}
 	build := exec.Command("go", "build", "-o", f.bin, ".", "../borealis-agent")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	here := nstest.Here(t)
+	f.host = nstest.Here(t)
 	for i, network := range []string{"192.0.2.", "198.51.100."} {
 		f.agents[i] = &machine{host: nstest.NewHost(t, "agent"+strconv.Itoa(i)), data: t.TempDir()}
-		nstest.Join(t, here, netip.MustParsePrefix(network+"1/24"), f.agents[i].host, netip.MustParsePrefix(network+"2/24"))
+		nstest.Join(t, f.host, netip.MustParsePrefix(network+"1/24"), f.agents[i].host, netip.MustParsePrefix(network+"2/24"))
 	}
 	f.run("init", "--data", f.data)
 	f.startEngine()
@@ -81,7 +83,7 @@ func (f *fleet) run(args ...string) string {
 
 func (f *fleet) startEngine() {
 	f.t.Helper()
-	c := exec.Command(filepath.Join(f.bin, "borealis"), "serve", "--json", "--data", f.data, "--listen", ":8443", "--link", "auto")
+	c := exec.Command(filepath.Join(f.bin, "borealis"), append([]string{"serve", "--json", "--data", f.data, "--listen", ":8443"}, f.serve...)...)
 	out, in, err := os.Pipe()
 	if err != nil {
 		f.t.Fatal(err)
@@ -90,12 +92,14 @@ func (f *fleet) startEngine() {
 	c.Stdout = in
 	var text bytes.Buffer
 	c.Stderr = &text
-	f.engine = nstest.Here(f.t).Start(f.t, c)
+	f.engine = f.host.Start(f.t, c)
 	in.Close()
 	line, err := bufio.NewReader(out).ReadBytes('\n')
 	var r ready
 	if err != nil || json.Unmarshal(line, &r) != nil || r.UDPPort != 30000 {
-		f.t.Fatalf("serve said %q: %v", line, err)
+		_ = f.engine.Signal(syscall.SIGKILL)
+		<-f.engine.Done()
+		f.t.Fatalf("serve said %q: %v\n%s", line, err, text.String())
 	}
 	f.client = newClient(f.t, "https://127.0.0.1:8443", strings.TrimSpace(f.run("token", "new", "--operator", "admin", "--data", f.data)))
 }
@@ -127,7 +131,7 @@ func (f *fleet) eventually(what string, done func() bool) {
 // here runs a program on the engine's host.
 func (f *fleet) here(name string, args ...string) string {
 	f.t.Helper()
-	return nstest.Here(f.t).Output(f.t, name, args...)
+	return f.host.Output(f.t, name, args...)
 }
 
 // TestNamespaces does the whole job with real programs on three hosts.

@@ -31,6 +31,7 @@ func (c *console) serve(ctx context.Context, args []string) error {
 	f.StringVar(&config.listen, "listen", ":8443", "TCP `ADDRESS` for browsers and agents")
 	mode := f.String("link", "auto", "WireGuard in the kernel, on a TUN, or inside the process: auto|kernel|tun|netstack")
 	f.StringVar(&config.linkName, "link-name", config.linkName, "`NAME` of the WireGuard interface")
+	f.BoolVar(&config.hostUsers, "host-users", false, "let every user of this host reach the allowed ports, not the engine's own alone")
 	pool := f.String("pool", tunnel.DefaultPool, "IPv4 `NETWORK` that devices get their address from")
 	f.DurationVar(&config.idle, "idle", tunnel.DefaultIdle, "end a tunnel after this time without operator activity")
 	f.StringVar(&config.tlsCert, "tls-cert", "", "`FILE` with the web certificate; empty means self-signed")
