@@ -132,7 +132,8 @@ func TestSecretsStaySecret(t *testing.T) {
 				t.Errorf("%s is in %s", name, where)
 			}
 		}
-		for _, word := range []string{"private_key", "privatekey", "preshared", "psk"} {
+		// In quotes or before a sign, for three letters come together in a token by chance.
+		for _, word := range []string{"private_key", "privatekey", "preshared", `"psk`, "psk="} {
 			if !strings.HasSuffix(where, ".db") && bytes.Contains(bytes.ToLower(b), []byte(word)) {
 				t.Errorf("%q is in %s", word, where)
 			}
