@@ -60,8 +60,8 @@ func (m *Manager) openFirewall(ctx context.Context, c *wg.Config, events chan ne
 		return nil, "", nil
 	}
 	f, err = netfilter.Open(ctx, netfilter.Config{
-		Interface: c.Name, Pool: c.Route, Owner: os.Geteuid(), HostUsers: m.config.HostUsers, Logger: m.log,
-		Notify: func(e netfilter.Event) { offer(events, e) },
+		Interface: c.Name, Pool: c.Route, Owner: os.Geteuid(), HostUsers: m.config.HostUsers,
+		Notify: func(e netfilter.Event) { deliver(events, e) },
 	})
 	switch {
 	case err == nil:
@@ -71,6 +71,26 @@ func (m *Manager) openFirewall(ctx context.Context, c *wg.Config, events chan ne
 	}
 	c.Mode = wg.Netstack
 	return nil, fmt.Sprintf("The engine could not %v. So WireGuard and its network stay inside the program.", err), nil
+}
+
+// deliver hands an event to the keeper of the link without waiting. When the keeper is
+// far behind, news of a repair are dropped; that the firewall is lost takes their place.
+func deliver(events chan netfilter.Event, e netfilter.Event) {
+	if e.Kind == netfilter.Repaired {
+		offer(events, e)
+		return
+	}
+	for {
+		select {
+		case events <- e:
+			return
+		default:
+		}
+		select {
+		case <-events:
+		default:
+		}
+	}
 }
 
 func (m *Manager) closeFirewall(ctx context.Context, f *netfilter.Firewall) {
@@ -111,7 +131,7 @@ func (m *Manager) loseFirewall(ctx context.Context, l link, e netfilter.Event) {
 	for _, s := range live {
 		s.fail(FirewallLost, e.Detail)
 	}
-	m.record(ctx, store.Activity{Kind: "firewall_lost", Detail: bounded(fmt.Sprintf("%s: %v", e.Detail, e.Err))})
+	m.record(ctx, store.Activity{Kind: "firewall_lost", Detail: bounded(fmt.Sprintf("%s (%v)", e.Detail, e.Err))})
 	m.watch.tell("")
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -80,9 +79,6 @@ func open(ctx context.Context, c Config, path string) (*Firewall, error) {
 		config: c, families: found, lock: lock, plan: acl.Plan{},
 		wake: make(chan struct{}, 1), turn: make(chan struct{}, 1),
 		talking: rate.NewLimiter(rate.Every(quietTime), talkativeness),
-	}
-	if f.config.Logger == nil {
-		f.config.Logger = slog.New(slog.DiscardHandler)
 	}
 	if err := f.begin(ctx); err != nil {
 		return nil, errors.Join(err, lock.Close())

@@ -18,7 +18,6 @@ package netfilter
 
 import (
 	"errors"
-	"log/slog"
 	"net/netip"
 	"time"
 
@@ -43,7 +42,6 @@ type Config struct {
 	Owner     int          // uid that alone may open flows into tunnels
 	HostUsers bool         // lifts that: every user of this host may
 	Notify    func(Event)  // called from the firewall's own goroutine; must not block nor close the firewall; nil means nobody
-	Logger    *slog.Logger // nil means silence
 }
 
 // Counters are counts of packets since the rules that count them were made: a repair may start

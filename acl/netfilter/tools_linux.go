@@ -144,8 +144,10 @@ func run(ctx context.Context, input, program string, args ...string) ([]byte, er
 	}
 	if err := cmd.Run(); err != nil {
 		err = cmp.Or(context.Cause(ctx), err)
-		text, _, _ := strings.Cut(strings.TrimSpace(complaint.String()), "\n")
-		return nil, fmt.Errorf("%s: %w: %.300s", filepath.Base(program), err, text)
+		if text, _, _ := strings.Cut(strings.TrimSpace(complaint.String()), "\n"); text != "" {
+			err = fmt.Errorf("%w: %.300s", err, text)
+		}
+		return nil, fmt.Errorf("%s: %w", filepath.Base(program), err)
 	}
 	return out.Bytes(), nil
 }

@@ -134,14 +134,6 @@ func (f *Firewall) notify() {
 	f.events = nil
 	f.mu.Unlock()
 	for _, e := range events {
-		switch e.Kind {
-		case Repaired:
-			f.config.Logger.Warn("firewall_repaired", "reason", e.Detail)
-		case Restored:
-			f.config.Logger.Warn("firewall_restored", "reason", e.Detail)
-		case Lost:
-			f.config.Logger.Error("firewall_lost", "reason", e.Detail, "err", e.Err)
-		}
 		if f.config.Notify != nil {
 			f.config.Notify(e)
 		}
