@@ -42,10 +42,10 @@ func deviceLogger(l *slog.Logger) *wgdevice.Logger {
 }
 
 // routine reports whether an error of the device is part of everyday life: a peer that has not
-// spoken yet has no endpoint, sockets close while something is on its way, and what was wrong with
-// a configuration its sender is told anyway.
+// spoken yet has no endpoint, sockets close while something is on its way, a link that is being
+// removed has no MTU any more, and what was wrong with a configuration its sender is told anyway.
 func routine(text string, args []any) bool {
-	if strings.Contains(text, "no known endpoint") {
+	if strings.Contains(text, "no known endpoint") || strings.Contains(text, "MTU of TUN device: no such device") {
 		return true
 	}
 	for _, a := range args {

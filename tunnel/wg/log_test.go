@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -16,6 +17,7 @@ func TestDeviceLogger(t *testing.T) {
 	l.Verbosef("%v - Sending keepalive packet", "peer")
 	l.Errorf("%v - Failed to send handshake initiation: %v", "peer", "no known endpoint for peer")
 	l.Errorf("Failed to receive: %v", fmt.Errorf("read: %w", net.ErrClosed))
+	l.Errorf("Failed to load updated MTU of device: %v", fmt.Errorf("failed to get MTU of TUN device: %w", syscall.ENODEV))
 	if out.Len() != 0 {
 		t.Errorf("routine was logged:\n%s", out.String())
 	}
