@@ -40,22 +40,29 @@ func (b *batch) text() string {
 	return parts[0]
 }
 
-// parts is the batch in several, each no longer than most if that can be.
+// parts is the batch in several, each no longer than most if that can be. A part declares all its
+// chains first: iptables-nft-restore takes half as long again when a declaration follows a rule.
 func (b *batch) parts(most int) []string {
 	var parts []string
-	var part strings.Builder
+	var chains, rules strings.Builder
 	end := func() {
-		if part.Len() > 0 {
-			parts = append(parts, "*filter\n"+part.String()+"COMMIT\n")
-			part.Reset()
+		if chains.Len()+rules.Len() > 0 {
+			parts = append(parts, "*filter\n"+chains.String()+rules.String()+"COMMIT\n")
+			chains.Reset()
+			rules.Reset()
 		}
 	}
 	for _, step := range b {
 		for _, lines := range step {
-			if part.Len()+len(lines) > most {
+			if chains.Len()+rules.Len()+len(lines) > most {
 				end()
 			}
-			part.WriteString(lines)
+			if strings.HasPrefix(lines, ":") {
+				declaration, rest, _ := strings.Cut(lines, "\n")
+				chains.WriteString(declaration + "\n")
+				lines = rest
+			}
+			rules.WriteString(lines)
 		}
 	}
 	end()
