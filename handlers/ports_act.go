@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -118,10 +119,10 @@ func join(a, b string) string {
 func (s *Server) askPorts(w http.ResponseWriter, r *http.Request, p principal, act string, e portsEdit, text string, fields url.Values) error {
 	if isPart(r, "ports") {
 		f := refuse(codeConfirm, "%s", text)
-		f.question, f.confirm = or(e.question, "Go on?"), or(e.do, "Go on")
+		f.question, f.confirm = cmp.Or(e.question, "Go on?"), cmp.Or(e.do, "Go on")
 		return f
 	}
-	ask := views.Ask{Title: or(e.question, "Go on?"), Text: text, Do: or(e.do, "Go on"), Act: act}
+	ask := views.Ask{Title: cmp.Or(e.question, "Go on?"), Text: text, Do: cmp.Or(e.do, "Go on"), Act: act}
 	return s.showPorts(w, r, p, http.StatusConflict, func(v *views.Ports) {
 		v.Ask = ask
 		v.Ask.Fields = repeated(fields, v.Revision)
@@ -255,12 +256,4 @@ func repeated(fields url.Values, revision int64) []views.Field {
 		}
 	}
 	return again
-}
-
-// or is a text, or another in its place when there is none.
-func or(text, other string) string {
-	if text == "" {
-		return other
-	}
-	return text
 }
