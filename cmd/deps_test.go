@@ -32,6 +32,8 @@ var allowed = map[string][]string{
 	"acl":       {},
 	"static":    {},
 	"tunnel/wg": {},
+
+	"handlers/access": {},
 	// Layer 2.
 	"acl/netfilter":   {"acl"},
 	"agent/gate":      {"agent/wire", "tunnel/token", "tunnel/wg"},
@@ -41,7 +43,7 @@ var allowed = map[string][]string{
 	// Layer 3.
 	"agent":    {"agent/gate", "agent/shell", "agent/wire", "tunnel/keys", "tunnel/token", "tunnel/wg"},
 	"views":    {"static"},
-	"handlers": {"acl", "agent/wire", "static", "store", "tunnel", "tunnel/keys", "tunnel/terminal", "tunnel/token", "tunnel/wg", "views"},
+	"handlers": {"acl", "agent/wire", "handlers/access", "static", "store", "tunnel", "tunnel/keys", "tunnel/terminal", "tunnel/token", "tunnel/wg", "views"},
 	// Layer 4.
 	"cmd":                {},
 	"cmd/borealis":       {"acl", "agent", "agent/wire", "handlers", "store", "tunnel", "tunnel/keys", "tunnel/wg"},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"borealis/agent/wire"
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel/keys"
 
@@ -114,7 +115,7 @@ func TestChannel(t *testing.T) {
 	}
 
 	// What it is offered arrives.
-	p := r.program("ann", RoleAdmin)
+	p := r.program("ann", access.Admin)
 	var made connectAnswer
 	p.do(http.MethodPost, "/api/tunnel/connect", `{"device_id":"`+d.ID+`"}`).into(t, &made)
 	if msg := r.hear(conn); msg.Start == nil || msg.Start.Tunnel != made.TunnelID || msg.Start.Token != made.Token {
@@ -158,7 +159,7 @@ func (r *rig) offered(p *client) (d store.Device, made connectAnswer, body strin
 func TestConnectAnswer(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	p := r.program("ann", RoleAdmin)
+	p := r.program("ann", access.Admin)
 	d, a, _, _ := r.offered(p)
 	if a.VirtualIP != "10.255.0.2" || a.EngineIP != "10.255.0.1" || a.AllowedIPs[0] != "10.255.0.1/32" || len(a.AllowedIPs) != 1 {
 		t.Errorf("addresses: %+v", a)
@@ -170,7 +171,7 @@ func TestConnectAnswer(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	var joined connectAnswer
-	r.program("bob", RoleOperator).do(http.MethodPost, "/api/tunnel/connect", `{"device_id":"`+d.ID+`"}`).into(t, &joined)
+	r.program("bob", access.Operator).do(http.MethodPost, "/api/tunnel/connect", `{"device_id":"`+d.ID+`"}`).into(t, &joined)
 	if !joined.Joined || joined.TunnelID != a.TunnelID {
 		t.Errorf("%+v", joined)
 	}
@@ -184,7 +185,7 @@ func TestConnectAnswer(t *testing.T) {
 func TestStatusAnswers(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	p, other := r.program("ann", RoleAdmin), r.program("bob", RoleOperator)
+	p, other := r.program("ann", access.Admin), r.program("bob", access.Operator)
 	d, made, _, _ := r.offered(p)
 	other.do(http.MethodPost, "/api/tunnel/connect", `{"device_id":"`+d.ID+`"}`)
 	var st, alias statusAnswer
@@ -220,7 +221,7 @@ func TestStatusAnswers(t *testing.T) {
 func TestAnswersHoldNoKeys(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	p, b := r.program("ann", RoleAdmin), r.browser("bob", RoleAdmin)
+	p, b := r.program("ann", access.Admin), r.browser("bob", access.Admin)
 	d, made, connected, offer := r.offered(p)
 	texts := []string{connected, r.logs.String()}
 	for _, path := range []string{"/api/tunnel/status?device_id=" + d.ID, "/api/tunnels", "/api/devices/" + d.ID, "/api/activity"} {
@@ -310,7 +311,7 @@ func TestRevokeCutsTheChannel(t *testing.T) {
 	begun := time.Now()
 	done := make(chan websocket.StatusCode)
 	go func() { done <- r.closed(conn) }()
-	if a := r.browser("ann", RoleAdmin).post("/devices/"+d.ID+"/revoke", "", "HX-Request", "true", "HX-Target", "device-head"); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Revoked") {
+	if a := r.browser("ann", access.Admin).post("/devices/"+d.ID+"/revoke", "", "HX-Request", "true", "HX-Target", "device-head"); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Revoked") {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 	<-done

@@ -43,7 +43,7 @@ func (s *Server) apiActivity(r *http.Request, _ principal) (any, error) {
 			return nil, err
 		}
 	}
-	lines, older, err := s.activities(r.Context(), store.ActivityQuery{DeviceID: id, Before: before, Limit: limit})
+	lines, older, err := s.activities(r.Context(), store.RecordQuery{DeviceID: id, Before: before, Limit: limit})
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (s *Server) apiActivity(r *http.Request, _ principal) (any, error) {
 	}
 	for _, a := range lines {
 		answer.Activity = append(answer.Activity, eventAnswer{
-			ID: a.ID, At: a.At.UTC(), DeviceID: a.DeviceID, Hostname: a.Hostname, TunnelID: a.TunnelID,
+			ID: a.Seq, At: a.At.UTC(), DeviceID: a.DeviceID, Hostname: a.Hostname, TunnelID: a.TunnelID,
 			Actor: a.Actor, Kind: a.Kind, Reason: a.Reason, Detail: a.Detail,
 		})
 	}

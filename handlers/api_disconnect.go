@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"net/http"
+
+	"borealis/handlers/access"
 	"strconv"
 )
 
@@ -27,7 +29,7 @@ func (s *Server) apiDisconnect(r *http.Request, p principal) (any, error) {
 		return nil, err
 	}
 	if q.Force {
-		if err := p.need(manage); err != nil {
+		if err := p.need(access.ManageDevices); err != nil {
 			return nil, err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"borealis/acl"
+	"borealis/handlers/access"
 	"borealis/tunnel"
 
 	"github.com/go-chi/chi/v5"
@@ -112,7 +113,7 @@ type termRequest struct {
 
 // apiPorts tells which ports of a device are open.
 func (s *Server) apiPorts(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(look); err != nil {
+	if err := p.need(access.Look); err != nil {
 		return err
 	}
 	id := chi.URLParam(r, "id")
@@ -127,7 +128,7 @@ func (s *Server) apiPorts(w http.ResponseWriter, r *http.Request, p principal) e
 // apiSetPorts makes the body the whole of a device's ports. It needs the ETag of what
 // the client has seen, so that nobody overwrites what somebody else did meanwhile.
 func (s *Server) apiSetPorts(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(changePorts); err != nil {
+	if err := p.need(access.ChangePorts); err != nil {
 		return err
 	}
 	revision, err := ifMatch(r)
@@ -147,7 +148,7 @@ func (s *Server) apiSetPorts(w http.ResponseWriter, r *http.Request, p principal
 	if err != nil {
 		return err
 	}
-	now, err := s.config.Manager.SetPorts(r.Context(), id, revision, wanted, p.operator.Name)
+	now, err := s.config.Manager.SetPorts(r.Context(), id, revision, wanted, p.actor())
 	if stale, ok := errors.AsType[*tunnel.RevisionError](err); ok {
 		w.Header().Set("ETag", etag(stale.Have.Revision))
 		have.Policy = stale.Have

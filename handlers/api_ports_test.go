@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"borealis/acl"
+	"borealis/handlers/access"
 	"borealis/store"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,7 +45,7 @@ func TestPortsAPI(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	p := r.program("ann", RoleOperator)
+	p := r.program("ann", access.Operator)
 	first := p.ports(d.ID)
 	if first.Revision != 0 || first.Overridden || len(first.Services) != len(acl.Services()) || len(first.Custom) != 0 || first.Proof != nil {
 		t.Errorf("at first: %+v", first)
@@ -111,7 +112,7 @@ func TestPortsAPITwoOperators(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	ann, bob := r.program("ann", RoleAdmin), r.program("bob", RoleOperator)
+	ann, bob := r.program("ann", access.Admin), r.program("bob", access.Operator)
 	seen := bob.ports(d.ID).Revision
 	var a portsAnswer
 	ann.put(d.ID, 0, `{"services":{"vnc":{"allowed":false}},"custom":[]}`).into(t, &a)
@@ -143,7 +144,7 @@ func TestPortsAPIRights(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	viewer := r.program("vic", RoleViewer)
+	viewer := r.program("vic", access.Viewer)
 	viewer.ports(d.ID)
 	for _, a := range []answer{
 		viewer.put(d.ID, 0, `{"services":{},"custom":[]}`),
@@ -162,7 +163,7 @@ func TestPortsAPIBadInput(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	p := r.program("ann", RoleAdmin)
+	p := r.program("ann", access.Admin)
 	custom := func(text string) string { return `{"services":{},"custom":[` + text + `]}` }
 	service := func(text string) string { return `{"services":{` + text + `},"custom":[]}` }
 	var many []string
@@ -249,7 +250,7 @@ func TestPortsOfALiveTunnel(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b, p := r.browser("ann", RoleOperator), r.program("prog", RoleOperator)
+	b, p := r.browser("ann", access.Operator), r.program("prog", access.Operator)
 	b.connect(device, "t1")
 	var proof proofAnswer
 	p.do(http.MethodPost, "/api/devices/"+device+"/ports/check", "").into(t, &proof)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"borealis/agent/wire"
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel"
 )
@@ -88,7 +89,7 @@ func TestBadInput(t *testing.T) {
 		{"a code for ever", "POST", "/api/codes", `{"ttl_seconds":9223372036854775807}`, nil, 422, codeInvalid, "7 days"},
 		{"a code for an odd site", "POST", "/api/codes", `{"site":"a\u001bb"}`, nil, 422, codeInvalid, "site"},
 	} {
-		p := r.program("program "+c.name, RoleAdmin)
+		p := r.program("program "+c.name, access.Admin)
 		a := p.do(c.method, c.path, c.body, c.headers...)
 		got := a.problem(t)
 		if got.Status != c.status || got.Code != c.code || !strings.Contains(got.Detail, c.detail) {
@@ -113,7 +114,7 @@ func TestOfflineSaysWhen(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	p := r.program("ann", RoleAdmin).do(http.MethodPost, "/api/tunnel/connect", `{"device_id":"`+d.ID+`"}`).problem(t)
+	p := r.program("ann", access.Admin).do(http.MethodPost, "/api/tunnel/connect", `{"device_id":"`+d.ID+`"}`).problem(t)
 	if p.LastSeen == nil || !p.LastSeen.Equal(d.LastSeen) {
 		t.Errorf("last seen %v, want %v", p.LastSeen, d.LastSeen)
 	}
@@ -122,7 +123,7 @@ func TestOfflineSaysWhen(t *testing.T) {
 func TestAllow(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	p := r.program("ann", RoleAdmin)
+	p := r.program("ann", access.Admin)
 	for path, want := range map[string]string{
 		"/api/tunnel/connect":    "POST",
 		"/api/tunnel/disconnect": "DELETE",
@@ -137,7 +138,7 @@ func TestAllow(t *testing.T) {
 func TestDevicesAPI(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	p := r.program("ann", RoleAdmin)
+	p := r.program("ann", access.Admin)
 	var none devicesAnswer
 	if a := p.do(http.MethodGet, "/api/devices", ""); !strings.Contains(a.body, `"devices":[]`) {
 		t.Errorf("no devices are %s", a.body)
@@ -182,10 +183,10 @@ func TestDevicesAPI(t *testing.T) {
 func TestActivityAPI(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	p := r.program("ann", RoleAdmin)
+	p := r.program("ann", access.Admin)
 	d, _ := r.device("pc", store.Active)
 	for i := range 5 {
-		if err := r.store.AddActivity(t.Context(), store.Activity{At: time.Now(), DeviceID: d.ID, Kind: "tunnel_up", Detail: strings.Repeat("x", i)}); err != nil {
+		if err := r.store.AddRecord(t.Context(), store.Record{At: time.Now(), DeviceID: d.ID, Kind: "tunnel_up", Detail: strings.Repeat("x", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -207,7 +208,7 @@ func TestActivityAPI(t *testing.T) {
 func TestCodesAPI(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	p := r.program("ann", RoleAdmin)
+	p := r.program("ann", access.Admin)
 	var made codeAnswer
 	a := p.do(http.MethodPost, "/api/codes", `{"uses":3,"ttl_seconds":7200,"site":"Oslo","auto_approve":true}`)
 	a.into(t, &made)
@@ -246,13 +247,13 @@ func TestTunnelsUnavailable(t *testing.T) {
 	taken := newRig(t)
 	port := taken.manager.Link().Port
 	r := newRig(t, func(c *tunnel.Config) { c.Link.ListenPort = port })
-	p := r.program("ann", RoleAdmin)
+	p := r.program("ann", access.Admin)
 	var all tunnelsAnswer
 	p.do(http.MethodGet, "/api/tunnels", "").into(t, &all)
 	if !strings.Contains(all.Link.Error, "used by another program") || all.Total != 0 {
 		t.Errorf("%+v", all)
 	}
-	page := r.browser("bob", RoleAdmin).do(http.MethodGet, "/devices", "")
+	page := r.browser("bob", access.Admin).do(http.MethodGet, "/devices", "")
 	if page.StatusCode != http.StatusOK || !strings.Contains(page.body, "used by another program") {
 		t.Errorf("the page does not say it: %d", page.StatusCode)
 	}
@@ -268,8 +269,8 @@ func TestTunnelsUnavailable(t *testing.T) {
 func TestFaultsAreHidden(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	b := r.browser("ann", RoleAdmin)
-	r.mux.Get("/api/fault", r.call(look, func(*http.Request, principal) (any, error) {
+	b := r.browser("ann", access.Admin)
+	r.mux.Get("/api/fault", r.call(func(*http.Request, principal) (any, error) {
 		return nil, store.ErrDamaged
 	}))
 	a := b.do(http.MethodGet, "/api/fault", "")

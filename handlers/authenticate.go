@@ -7,39 +7,37 @@ import (
 	"strings"
 	"time"
 
+	"borealis/handlers/access"
 	"borealis/store"
 
 	"github.com/go-chi/chi/v5"
 )
 
-// publicRoutes are the routes that need no session. Every other one does, also one
-// that somebody forgets to think about.
-func publicRoutes() map[string]bool {
-	return map[string]bool{
-		"GET /healthz":      true,
-		"HEAD /healthz":     true,
-		"GET /login":        true,
-		"HEAD /login":       true,
-		"POST /login":       true,
-		"GET /_s/*":         true,
-		"HEAD /_s/*":        true,
-		"GET /favicon.ico":  true,
-		"HEAD /favicon.ico": true,
+// needs is what each route of a table asks for, by method and pattern.
+func needs(table []route) map[string]access.Right {
+	all := make(map[string]access.Right, len(table))
+	for _, row := range table {
+		all[row.method+" "+row.pattern] = row.needs
 	}
+	return all
 }
 
-// authenticated lets a request pass when its route is public, or when it proves who
-// makes it. What has no route at all needs a session too, so strangers learn nothing.
+// authenticated lets a request pass when its route is for anyone, or when it proves who
+// makes it and their role allows what the route asks for. What has no route at all
+// needs a session too, so strangers learn nothing.
 func (s *Server) authenticated(next http.Handler) http.Handler {
-	public := publicRoutes()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if public[r.Method+" "+s.routeOf(r)] {
+		right, known := s.needs[r.Method+" "+s.routeOf(r)]
+		if known && right == anyone {
 			next.ServeHTTP(w, r)
 			return
 		}
 		p, err := s.identify(r)
 		if err == nil {
-			err = p.need(look)
+			err = p.need(access.Look)
+		}
+		if err == nil && known {
+			err = p.need(right)
 		}
 		if err != nil {
 			s.fail(w, r, err)
@@ -69,6 +67,7 @@ func (s *Server) identify(r *http.Request) (principal, error) {
 		return principal{}, refuse(codeUnauthenticated, "Nobody is signed in.")
 	}
 	p, err := s.resume(r.Context(), cookie.Value)
+	p.source = address(r)
 	if err != nil {
 		return principal{}, err
 	}
@@ -93,7 +92,7 @@ func (s *Server) identifyToken(r *http.Request) (principal, error) {
 	if !token.ExpiresAt.IsZero() && !token.ExpiresAt.After(time.Now()) {
 		return principal{}, refuse(codeSessionExpired, "The API token has expired.")
 	}
-	return principal{operator: operator, token: token}, nil
+	return principal{operator: operator, token: token, source: address(r)}, nil
 }
 
 // isTerminal reports whether a request is for a terminal's ticket or its socket.

@@ -34,9 +34,9 @@ func (s *Server) addCode(ctx context.Context, p principal, c store.Code, life ti
 	if err != nil {
 		return "", store.Code{}, err
 	}
-	s.record(ctx, store.Activity{
-		Kind: "code_created", Actor: p.operator.Name,
+	s.record(ctx, store.Record{
+		Kind: "code_created", Target: c.ID,
 		Detail: fmt.Sprintf("code %s for %d, until %s", c.ID, c.Uses, c.ExpiresAt.UTC().Format(time.RFC3339)),
-	})
+	}.By(p.actor()))
 	return text, c, nil
 }

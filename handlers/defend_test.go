@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"borealis/handlers/access"
 	"borealis/store"
 )
 
@@ -47,7 +48,7 @@ func TestHosts(t *testing.T) {
 func TestHostsBeforeSession(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	for _, path := range []string{"/devices", "/api/devices", "/events", "/login", "/nothing"} {
 		if a := b.do(http.MethodGet, path, "", "Host", "evil.example", "Origin", "https://evil.example", "Sec-Fetch-Site", "same-origin"); a.StatusCode != http.StatusMisdirectedRequest {
 			t.Errorf("%s: %d", path, a.StatusCode)
@@ -96,7 +97,7 @@ func TestCrossOrigin(t *testing.T) {
 		{"another site deletes", "DELETE", []string{"Sec-Fetch-Site", "cross-site"}, 403},
 		{"another site reads", "GET", []string{"Sec-Fetch-Site", "cross-site", "Accept", "text/html"}, 405},
 	} {
-		b := r.browser("ann-"+c.name, RoleAdmin)
+		b := r.browser("ann-"+c.name, access.Admin)
 		a := b.do(c.method, "/logout", "", c.headers...)
 		if a.StatusCode != c.want {
 			t.Errorf("%s: %d, want %d: %s", c.name, a.StatusCode, c.want, a.body)
@@ -116,7 +117,7 @@ func TestHeaders(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	for _, c := range []struct {
 		path    string
 		headers []string
@@ -173,7 +174,7 @@ func TestPanicIsAnswered(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.mux.Get("/login/panic", func(http.ResponseWriter, *http.Request) { panic("secret of the handler") })
-	a := r.browser("ann", RoleAdmin).do(http.MethodGet, "/login/panic", "")
+	a := r.browser("ann", access.Admin).do(http.MethodGet, "/login/panic", "")
 	if a.problem(t).Code != codeInternal || strings.Contains(a.body, "secret") {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}

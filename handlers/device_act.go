@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel"
 	"borealis/views"
@@ -15,7 +16,7 @@ import (
 
 // connectPage is the Connect button.
 func (s *Server) connectPage(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(connect); err != nil {
+	if err := p.need(access.Connect); err != nil {
 		return err
 	}
 	id := chi.URLParam(r, "id")
@@ -31,9 +32,9 @@ func (s *Server) disconnectPage(w http.ResponseWriter, r *http.Request, p princi
 	if err != nil {
 		return err
 	}
-	force, needed := fields.Get("force") == "1", connect
+	force, needed := fields.Get("force") == "1", access.Connect
 	if force {
-		needed = manage
+		needed = access.ManageDevices
 	}
 	if err := p.need(needed); err != nil {
 		return err
@@ -51,7 +52,7 @@ func (s *Server) disconnectPage(w http.ResponseWriter, r *http.Request, p princi
 
 // keepOpenPage is the Keep open button: an operator says that the tunnel is in use.
 func (s *Server) keepOpenPage(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(connect); err != nil {
+	if err := p.need(access.Connect); err != nil {
 		return err
 	}
 	id := chi.URLParam(r, "id")
@@ -77,7 +78,7 @@ func (s *Server) revokePage(w http.ResponseWriter, r *http.Request, p principal)
 }
 
 func (s *Server) changeDevicePage(w http.ResponseWriter, r *http.Request, p principal, state string) error {
-	if err := p.need(manage); err != nil {
+	if err := p.need(access.ManageDevices); err != nil {
 		return err
 	}
 	id := chi.URLParam(r, "id")
@@ -90,7 +91,7 @@ func (s *Server) changeDevicePage(w http.ResponseWriter, r *http.Request, p prin
 // changeDevice changes what a device may do. One that is not trusted any more loses
 // its tunnel and its connection at once.
 func (s *Server) changeDevice(ctx context.Context, p principal, id, state string) error {
-	err := s.config.Store.SetDeviceState(ctx, id, state, p.operator.Name, time.Now())
+	err := s.config.Store.SetDeviceState(ctx, id, state, p.actor(), time.Now())
 	if errors.Is(err, store.ErrNotFound) {
 		return tunnel.ErrUnknownDevice
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel"
 	"borealis/views"
@@ -66,7 +67,7 @@ func (s *Server) deviceView(ctx context.Context, p principal, id, tab string, be
 		Now: time.Now(), Tab: tab, ID: d.ID, Hostname: d.Hostname, OS: d.OS, OSVersion: d.OSVersion, Arch: d.Arch,
 		AgentVersion: d.AgentVersion, Link: d.Link, Pin: d.Pin, Site: d.Site, State: d.State,
 		CreatedAt: d.CreatedAt, LastSeen: d.LastSeen, VirtualIP: addressText(d.VirtualIP),
-		Tunnel: tunnelView(st, p), Attached: attached(st, p), CanManage: p.may(manage),
+		Tunnel: tunnelView(st, p), Attached: attached(st, p), CanManage: p.may(access.ManageDevices),
 		Allowed: allowedView(st.AllowedPorts), Before: before,
 	}
 	if v.Ports, err = s.portsView(ctx, p, d, st, v.Now); err != nil {
@@ -121,13 +122,13 @@ func attached(st tunnel.Status, p principal) bool {
 // eventsView is one page of activity, of one device or of all, and the id that the
 // next page begins before.
 func (s *Server) eventsView(ctx context.Context, deviceID string, before int64, limit int) (events []views.Event, older int64, err error) {
-	lines, older, err := s.activities(ctx, store.ActivityQuery{DeviceID: deviceID, Before: before, Limit: limit})
+	lines, older, err := s.activities(ctx, store.RecordQuery{DeviceID: deviceID, Before: before, Limit: limit})
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, a := range lines {
 		events = append(events, views.Event{
-			ID: a.ID, At: a.At, DeviceID: a.DeviceID, Hostname: a.Hostname, TunnelID: a.TunnelID,
+			ID: a.Seq, At: a.At, DeviceID: a.DeviceID, Hostname: a.Hostname, TunnelID: a.TunnelID,
 			Actor: a.Actor, Kind: a.Kind, Reason: a.Reason, Detail: a.Detail,
 		})
 	}
@@ -135,13 +136,13 @@ func (s *Server) eventsView(ctx context.Context, deviceID string, before int64, 
 }
 
 // activities reads a page of activity; older is zero when nothing comes after it.
-func (s *Server) activities(ctx context.Context, q store.ActivityQuery) (lines []store.Activity, older int64, err error) {
+func (s *Server) activities(ctx context.Context, q store.RecordQuery) (lines []store.Record, older int64, err error) {
 	limit := q.Limit
 	q.Limit++ // to see whether there is more
-	lines, err = s.config.Store.Activities(ctx, q)
+	lines, err = s.config.Store.Records(ctx, q)
 	if err == nil && len(lines) > limit {
 		lines = lines[:limit]
-		older = lines[limit-1].ID
+		older = lines[limit-1].Seq
 	}
 	return lines, older, err
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/views"
 
@@ -22,7 +23,7 @@ func (s *Server) enrolmentPage(r *http.Request, p principal) (templ.Component, e
 // enrolmentForm makes a code or deletes one. The new code is in the answer and
 // nowhere else.
 func (s *Server) enrolmentForm(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(manage); err != nil {
+	if err := p.need(access.ManageDevices); err != nil {
 		return err
 	}
 	fields, err := form(r)
@@ -81,7 +82,7 @@ func (s *Server) enrolmentView(r *http.Request, p principal, v views.Enrolment) 
 	if err != nil {
 		return nil, err
 	}
-	v.Now, v.CanManage = time.Now(), p.may(manage)
+	v.Now, v.CanManage = time.Now(), p.may(access.ManageDevices)
 	for _, c := range codes {
 		v.Codes = append(v.Codes, views.Code{
 			ID: c.ID, Uses: c.Uses, Used: c.Used, AutoApprove: c.AutoApprove, Site: c.Site,

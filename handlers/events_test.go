@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"borealis/handlers/access"
 	"borealis/store"
 )
 
@@ -69,7 +70,7 @@ func TestEventsOfADevice(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, id := r.device("pc", store.Active)
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	f := b.follow("tab=t1&view=device:" + d.ID)
 	_, first := f.next()
 	for _, want := range []string{`id="nav"`, `id="banner"`, `id="device-head"`, `id="tunnel-card"`, `id="device-activity"`, `data-online="false"`} {
@@ -107,7 +108,7 @@ func TestEventsOfLists(t *testing.T) {
 	r := newRig(t)
 	d, id := r.device("pc", store.Active)
 	other, _ := r.device("other", store.Active)
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	devices, tunnels, frame := b.follow("view=devices"), b.follow("view=tunnels"), b.follow("")
 	first := devices.until(`id="row-` + d.ID)
 	if !strings.Contains(first, `id="row-`+other.ID) || !strings.Contains(first, "<table><tbody><tr") {
@@ -133,7 +134,7 @@ func TestEventsOfLists(t *testing.T) {
 
 func TestEventsRefused(t *testing.T) {
 	t.Parallel()
-	b := newRig(t).browser("ann", RoleAdmin)
+	b := newRig(t).browser("ann", access.Admin)
 	for query, want := range map[string]code{
 		"view=device:x": codeUnknownDevice, "view=device:": codeInvalid, "view=device": codeInvalid, "view=else": codeInvalid,
 	} {
@@ -147,7 +148,7 @@ func TestEventsRefused(t *testing.T) {
 func TestEventsEnd(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	ann, bob := r.browser("ann", RoleAdmin), r.browser("bob", RoleAdmin)
+	ann, bob := r.browser("ann", access.Admin), r.browser("bob", access.Admin)
 	first, second := ann.follow(""), bob.follow("")
 	first.until("nav")
 	second.until("nav")

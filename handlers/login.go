@@ -37,7 +37,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		err = s.startSession(w, r, operator)
 	}
 	if err == nil {
-		s.record(r.Context(), store.Activity{Kind: "signed_in", Actor: operator.Name, Detail: "from " + address(r)})
+		s.record(r.Context(), store.Record{Kind: "signed_in", Actor: operator.Name, Source: address(r)})
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return
 	}
@@ -77,7 +77,7 @@ func (s *Server) signIn(r *http.Request, name, password string) (store.Operator,
 		return operator, err
 	}
 	// What was typed is recorded only when it is a name: it could be a password.
-	s.record(r.Context(), store.Activity{Kind: "sign_in_failed", Actor: operator.Name, Detail: "from " + address(r)})
+	s.record(r.Context(), store.Record{Kind: "sign_in_failed", Actor: operator.Name, Source: address(r), Result: store.Refused})
 	return store.Operator{}, refuse(codeSignInFailed, "The name or the password is wrong.")
 }
 
@@ -106,11 +106,11 @@ func localPath(next string) string {
 }
 
 // record writes activity down. What cannot be written is at least in the log.
-func (s *Server) record(ctx context.Context, a store.Activity) {
+func (s *Server) record(ctx context.Context, a store.Record) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	a.At = time.Now()
-	if err := s.config.Store.AddActivity(ctx, a); err != nil {
+	if err := s.config.Store.AddRecord(ctx, a); err != nil {
 		s.log.ErrorContext(ctx, "record_failed", "operator", a.Actor, "reason", a.Kind, "err", err)
 	}
 }

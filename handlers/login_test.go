@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"borealis/handlers/access"
 	"borealis/store"
 )
 
@@ -18,7 +19,7 @@ func (r *rig) person(name string) store.Operator {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	o, err := r.store.AddOperator(r.t.Context(), store.Operator{Name: name, Role: RoleAdmin, PasswordHash: hash})
+	o, err := r.store.AddOperator(r.t.Context(), store.Operator{Name: name, Role: access.Admin, PasswordHash: hash})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -112,7 +113,7 @@ func TestSignInRefused(t *testing.T) {
 	if p := c.post("/login", signInForm("ann", "wrong", "")).problem(t); p.Code != codeTooMany || p.Retry < 1 {
 		t.Errorf("a program is told %+v", p)
 	}
-	lines, err := r.store.Activities(t.Context(), store.ActivityQuery{})
+	lines, err := r.store.Records(t.Context(), store.RecordQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}

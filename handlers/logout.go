@@ -12,7 +12,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request, p principal) err
 		return err
 	}
 	setSessionCookie(w, "")
-	s.record(r.Context(), store.Activity{Kind: "signed_out", Actor: p.operator.Name, Detail: "from " + address(r)})
+	s.record(r.Context(), store.Record{Kind: "signed_out"}.By(p.actor()))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"borealis/agent/wire"
+	"borealis/handlers/access"
 	"borealis/store"
 )
 
@@ -26,7 +27,7 @@ func TestPagesAndParts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc-1", store.Active)
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	for path, target := range map[string]string{
 		"/devices":                         "list",
 		"/devices?q=pc":                    "list",
@@ -63,7 +64,7 @@ func TestPagesAndParts(t *testing.T) {
 func TestRedirects(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	for path, want := range map[string]string{
 		"/": "/devices", "/devices/abc": "/devices/abc/summary",
 	} {
@@ -79,7 +80,7 @@ func TestErrorPages(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc-1", store.Active)
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	for path, want := range map[string]struct {
 		status int
 		code   code
@@ -110,8 +111,8 @@ func TestHostileTexts(t *testing.T) {
 	r := newRig(t)
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
 	d, _ := r.device(evil, store.Active)
-	b := r.browser("ann"+evil, RoleAdmin)
-	p := r.program("prog", RoleAdmin)
+	b := r.browser("ann"+evil, access.Admin)
+	p := r.program("prog", access.Admin)
 	text, err := json.Marshal(evil)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +131,7 @@ func TestHostileTexts(t *testing.T) {
 
 func TestPagesAreCompressed(t *testing.T) {
 	t.Parallel()
-	b := newRig(t).browser("ann", RoleAdmin)
+	b := newRig(t).browser("ann", access.Admin)
 	request := b.request(http.MethodGet, "/devices", "", "Accept-Encoding", "gzip")
 	response, err := b.http.Do(request)
 	if err != nil {
@@ -152,7 +153,7 @@ func TestPagesAreCompressed(t *testing.T) {
 
 func TestHead(t *testing.T) {
 	t.Parallel()
-	b := newRig(t).browser("ann", RoleAdmin)
+	b := newRig(t).browser("ann", access.Admin)
 	for _, path := range []string{"/devices", "/api/devices", "/login", "/healthz"} {
 		if a := b.do(http.MethodHead, path, ""); a.StatusCode >= 400 || a.body != "" {
 			t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
@@ -164,7 +165,7 @@ func TestDeviceActs(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, id := r.device("pc", store.Pending)
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	at := func(what string) string { return "/devices/" + d.ID + "/" + what }
 	if p := b.post(at("tunnel/connect"), "", part("device-head")...).problem(t); p.Code != codePending {
 		t.Errorf("before approval: %+v", p)
@@ -187,7 +188,7 @@ func TestDeviceActs(t *testing.T) {
 	if err != nil || len(st.Operators) != 1 || st.Operators[0].Kind != "console" {
 		t.Errorf("%+v %v", st.Operators, err)
 	}
-	other := r.browser("bob", RoleOperator)
+	other := r.browser("bob", access.Operator)
 	if p := other.post(at("tunnel/keep-open"), "", part("device-head")...).problem(t); p.Code != codeDown {
 		t.Errorf("keep open of somebody else: %+v", p)
 	}
@@ -218,7 +219,7 @@ func TestDeviceActs(t *testing.T) {
 func TestEnrolmentForm(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	a := b.post("/enrolment", "action=create&uses=2&ttl=24h&site=Oslo&auto_approve=on", part("enrolment")...)
 	text := ""
 	if _, rest, found := strings.Cut(a.body, `data-testid="code-string">`); found {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"borealis/acl"
+	"borealis/handlers/access"
 	"borealis/tunnel"
 	"borealis/views"
 
@@ -20,7 +21,7 @@ import (
 // portsAct is every form of the allowed ports: it names the revision that the person
 // saw, so that nobody overwrites what somebody else did meanwhile.
 func (s *Server) portsAct(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(changePorts); err != nil {
+	if err := p.need(access.ChangePorts); err != nil {
 		return err
 	}
 	fields, err := form(r)
@@ -52,7 +53,7 @@ func (s *Server) portsAct(w http.ResponseWriter, r *http.Request, p principal) e
 			return s.askPorts(w, r, p, act, edit, text, fields)
 		}
 	}
-	now, err := s.config.Manager.SetPorts(r.Context(), id, revision, edit.overrides, p.operator.Name)
+	now, err := s.config.Manager.SetPorts(r.Context(), id, revision, edit.overrides, p.actor())
 	if err != nil {
 		return s.portsRefused(w, r, p, act, fields, err)
 	}
@@ -232,7 +233,7 @@ func (s *Server) showPorts(w http.ResponseWriter, r *http.Request, p principal, 
 
 // checkPortsPage is the Check now button. The event stream shows what comes of it.
 func (s *Server) checkPortsPage(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(connect); err != nil {
+	if err := p.need(access.Connect); err != nil {
 		return err
 	}
 	id := chi.URLParam(r, "id")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"borealis/acl"
+	"borealis/handlers/access"
 	"borealis/store"
 )
 
@@ -39,7 +40,7 @@ func TestPortsPage(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	page := b.do(http.MethodGet, "/devices/"+d.ID+"/config", "", html...)
 	for _, want := range []string{"Reverse VPN Tunnel - Allowed Ports", "3389/tcp", "3389/udp", `data-revision="0"`, "Not checked: no tunnel is up. Connect to check.", `id="port-add"`} {
 		if !strings.Contains(page.body, want) {
@@ -88,7 +89,7 @@ func TestPortsForAWhile(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	a := b.card(d.ID, "set", "revision=0&row=rdp&detailed=1&allowed=1&for=30m&until=&reason=+patch+night+")
 	row := a.row("rdp")
 	if !a.on("rdp") || !strings.Contains(row, "Until ") || !strings.Contains(row, "data-local") || !strings.Contains(row, "“patch night”") || !strings.Contains(a.body, "RDP is allowed for 30 minutes.") {
@@ -124,7 +125,7 @@ func TestPortsExpire(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	b, p := r.browser("ann", RoleOperator), r.program("prog", RoleOperator)
+	b, p := r.browser("ann", access.Operator), r.program("prog", access.Operator)
 	f := b.follow("view=device:" + d.ID)
 	f.until(`data-revision="0"`)
 	var a portsAnswer
@@ -146,7 +147,7 @@ func TestCustomPorts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	a := b.card(d.ID, "add", "revision=0&label=+Web+&protocol=tcp&port=8443")
 	if a.StatusCode != http.StatusOK || !a.on("tcp-8443") || !strings.Contains(a.row("tcp-8443"), "Web") || !strings.Contains(a.body, "Web is allowed.") {
 		t.Fatalf("%d %s", a.StatusCode, a.body)
@@ -204,7 +205,7 @@ func TestCustomPorts(t *testing.T) {
 		full = append(full, fmt.Sprintf(`{"protocol":"tcp","from":%d}`, 20000+i))
 	}
 	var all portsAnswer
-	r.program("prog", RoleOperator).put(d.ID, 5, `{"services":{},"custom":[`+strings.Join(full, ",")+`]}`).into(t, &all)
+	r.program("prog", access.Operator).put(d.ID, 5, `{"services":{},"custom":[`+strings.Join(full, ",")+`]}`).into(t, &all)
 	if a := b.card(d.ID, "add", "revision=6&protocol=tcp&port=9000"); a.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(a.body, "at most 64 custom ports") {
 		t.Errorf("the 65th: %d", a.StatusCode)
 	}
@@ -214,7 +215,7 @@ func TestPortsResetAndClose(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	b.card(d.ID, "set", "revision=0&row=rdp&allowed=1")
 	plain := b.card(d.ID, "reset", "revision=1") // nothing is lost: no question
 	if plain.StatusCode != http.StatusOK || plain.on("rdp") {
@@ -254,7 +255,7 @@ func TestPortsStalePage(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	ann, bob := r.browser("ann", RoleAdmin), r.browser("bob", RoleOperator)
+	ann, bob := r.browser("ann", access.Admin), r.browser("bob", access.Operator)
 	ann.card(d.ID, "set", "revision=0&row=rdp&allowed=1")
 	a := bob.card(d.ID, "set", "revision=0&row=vnc")
 	if a.StatusCode != http.StatusPreconditionFailed || !a.on("vnc") || !a.on("rdp") || !strings.Contains(a.body, "ann changed the ports meanwhile; your change was not made.") {
@@ -284,7 +285,7 @@ func TestPortsRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	admin, viewer := r.browser("ann", RoleAdmin), r.browser("vic", RoleViewer)
+	admin, viewer := r.browser("ann", access.Admin), r.browser("vic", access.Viewer)
 	page := viewer.do(http.MethodGet, "/devices/"+d.ID+"/config", "", html...)
 	if !strings.Contains(page.body, `data-testid="ports-read-only"`) || strings.Contains(page.body, "/ports/") || strings.Count(page.body, `role="switch"`) != strings.Count(page.body, " disabled aria-label=\"Allow") {
 		t.Error("a viewer's page can change something")
@@ -317,7 +318,7 @@ func TestPortsCutAsks(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	b.connect(device, "t1")
 	shell := b.open(device, terminalHello{Ticket: b.ticket(device), Tab: "t1", Offset: -1})
 	shell.hear("hello")

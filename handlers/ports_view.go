@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"borealis/acl"
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel"
 	"borealis/views"
@@ -24,7 +25,7 @@ func (s *Server) portsView(ctx context.Context, p principal, d store.Device, st 
 	}
 	v := views.Ports{
 		Now: now, DeviceID: d.ID, Revision: have.Policy.Revision,
-		CanChange: p.may(changePorts), CanCheck: p.may(connect),
+		CanChange: p.may(access.ChangePorts), CanCheck: p.may(access.Connect),
 		Tunnel: string(st.State), Confirmed: have.Confirmed, Proving: have.Proving,
 	}
 	if have.TunnelID != "" && have.TunnelID == st.TunnelID {
@@ -113,7 +114,7 @@ func (s *Server) lastChange(ctx context.Context, deviceID string, p acl.Policy) 
 	if p.Revision == 0 {
 		return last, nil
 	}
-	events, err := s.config.Store.Activities(ctx, store.ActivityQuery{DeviceID: deviceID, Limit: changeSearch})
+	events, err := s.config.Store.Records(ctx, store.RecordQuery{DeviceID: deviceID, Limit: changeSearch})
 	if err != nil {
 		return last, err
 	}

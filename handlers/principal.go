@@ -3,57 +3,41 @@ package handlers
 import (
 	"net/http"
 	"regexp"
-	"slices"
 
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel"
 )
-
-// Roles of operators. Who has another one may do nothing.
-const (
-	RoleAdmin    = "admin"    // everything
-	RoleOperator = "operator" // look, connect, use terminals, and change allowed ports
-	RoleViewer   = "viewer"   // look
-)
-
-// A right is something that not every role may do.
-type right string
-
-const (
-	look        right = "look at devices and activity"
-	connect     right = "connect to devices"
-	changePorts right = "change the allowed ports of devices"
-	manage      right = "manage devices and enrolment"
-)
-
-// rights is the table of what a role may do.
-func rights(role string) []right {
-	switch role {
-	case RoleAdmin:
-		return []right{look, connect, changePorts, manage}
-	case RoleOperator:
-		return []right{look, connect, changePorts}
-	case RoleViewer:
-		return []right{look}
-	}
-	return nil
-}
 
 // A principal is who makes a request, proven by a session or an API token.
 type principal struct {
 	operator store.Operator
 	session  store.Session  // zero when an API token was used
 	token    store.APIToken // zero when a session was used
+	source   string         // the address that the request comes from
 }
 
-func (p principal) may(r right) bool { return slices.Contains(rights(p.operator.Role), r) }
+func (p principal) may(r access.Right) bool { return access.May(p.operator.Role, r) }
 
 // need returns the failure of a principal who lacks a right.
-func (p principal) need(r right) error {
+func (p principal) need(r access.Right) error {
 	if !p.may(r) {
 		return refuse(codeForbidden, "The role %q of %s may not %s.", p.operator.Role, p.operator.Name, r)
 	}
 	return nil
+}
+
+// scope is which devices exist for the principal.
+func (p principal) scope() store.Scope {
+	if !access.Scoped(p.operator.Role) || len(p.operator.Sites) == 0 {
+		return store.Scope{All: true}
+	}
+	return store.Scope{Sites: p.operator.Sites}
+}
+
+// actor is the principal as records name it.
+func (p principal) actor() store.Actor {
+	return store.Actor{Name: p.operator.Name, Session: p.credential(), Source: p.source}
 }
 
 // credential is the id of the session or API token.
@@ -77,7 +61,7 @@ func (p principal) tab(id string) string {
 
 // holder is the principal as a user of tunnels from a tab; tab is "" for programs.
 func (p principal) holder(tab string) tunnel.Holder {
-	return tunnel.Holder{OperatorID: p.operator.ID, Operator: p.operator.Name, Session: p.credential(), Tab: p.tab(tab)}
+	return tunnel.Holder{OperatorID: p.operator.ID, Operator: p.operator.Name, Session: p.credential(), Source: p.source, Tab: p.tab(tab)}
 }
 
 // requestHolder is the holder that a page's or a program's request stands for.

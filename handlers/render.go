@@ -49,12 +49,9 @@ func (s *Server) act(a act) http.HandlerFunc {
 	}
 }
 
-// call makes a handler of a call that needs a right.
-func (s *Server) call(needed right, c call) http.HandlerFunc {
+// call makes a handler of a call.
+func (s *Server) call(c call) http.HandlerFunc {
 	return s.act(func(w http.ResponseWriter, r *http.Request, p principal) error {
-		if err := p.need(needed); err != nil {
-			return err
-		}
 		answer, err := c(r, p)
 		if err == nil {
 			writeJSON(w, answer)

@@ -286,7 +286,7 @@ func (r *rig) device(hostname, state string) (store.Device, *keys.Identity) {
 		r.t.Fatal(err)
 	}
 	if state != d.State {
-		if err := r.store.SetDeviceState(r.t.Context(), d.ID, state, "test", time.Now()); err != nil {
+		if err := r.store.SetDeviceState(r.t.Context(), d.ID, state, store.Actor{Name: "test"}, time.Now()); err != nil {
 			r.t.Fatal(err)
 		}
 		d.State = state
@@ -297,7 +297,7 @@ func (r *rig) device(hostname, state string) (store.Device, *keys.Identity) {
 // kinds are the kinds of activity on record, oldest first.
 func (r *rig) kinds() []string {
 	r.t.Helper()
-	lines, err := r.store.Activities(r.t.Context(), store.ActivityQuery{Limit: store.MaxPage})
+	lines, err := r.store.Records(r.t.Context(), store.RecordQuery{Limit: store.MaxPage})
 	if err != nil {
 		r.t.Fatal(err)
 	}

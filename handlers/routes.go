@@ -2,16 +2,125 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"borealis/agent/wire"
+	"borealis/handlers/access"
 	"borealis/static"
 
 	"github.com/go-chi/chi/v5"
 )
 
-// routes are the operators' routes. All but the few in publicRoutes need a session.
-func (s *Server) routes() *chi.Mux {
+// A route is one row of the table of all that browsers and programs reach. What is not
+// in the table does not exist; the defence in front of it lets nobody pass who lacks
+// what the row asks for.
+type route struct {
+	method  string
+	pattern string
+	needs   access.Right // anyone, or what the role must allow
+	handler http.HandlerFunc
+}
+
+// anyone marks the few routes that need no session.
+const anyone access.Right = ""
+
+// table is every route of the console and its API.
+func (s *Server) table() []route {
+	return slices.Concat(
+		s.signInRoutes(),
+		s.deviceRoutes(),
+		s.enrolmentRoutes(),
+		s.activityRoutes(),
+		s.tunnelRoutes(),
+	)
+}
+
+// signInRoutes are what can be reached without a session, and its end.
+func (s *Server) signInRoutes() []route {
+	return slices.Concat(
+		read("/healthz", anyone, healthz),
+		read("/_s/*", anyone, static.Handler().ServeHTTP),
+		read("/favicon.ico", anyone, noFavicon),
+		read("/login", anyone, s.loginPage),
+		[]route{
+			{http.MethodPost, "/login", anyone, s.login},
+			{http.MethodPost, "/logout", access.Look, s.act(s.logout)},
+		},
+	)
+}
+
+// deviceRoutes are devices, their pages, ports and terminals.
+func (s *Server) deviceRoutes() []route {
+	return slices.Concat(
+		read("/", access.Look, s.act(home)),
+		read("/devices", access.Look, s.page(s.devicesPage)),
+		read("/devices/{id}", access.Look, s.act(deviceHome)),
+		read("/devices/{id}/{tab}", access.Look, s.page(s.devicePage)),
+		read("/api/devices", access.Look, s.call(s.apiDevices)),
+		read("/api/devices/{id}", access.Look, s.call(s.apiDevice)),
+		read("/api/devices/{id}/ports", access.Look, s.act(s.apiPorts)),
+		[]route{
+			{http.MethodPost, "/devices/{id}/tunnel/connect", access.Connect, s.act(s.connectPage)},
+			{http.MethodPost, "/devices/{id}/tunnel/disconnect", access.Connect, s.act(s.disconnectPage)},
+			{http.MethodPost, "/devices/{id}/tunnel/keep-open", access.Connect, s.act(s.keepOpenPage)},
+			{http.MethodPost, "/devices/{id}/approve", access.ManageDevices, s.act(s.approvePage)},
+			{http.MethodPost, "/devices/{id}/revoke", access.ManageDevices, s.act(s.revokePage)},
+			{http.MethodPost, "/devices/{id}/ports/check", access.Connect, s.act(s.checkPortsPage)},
+			{http.MethodPost, "/devices/{id}/ports/{act}", access.ChangePorts, s.act(s.portsAct)},
+			{http.MethodPost, "/devices/{id}/terminal/ticket", access.Connect, s.act(s.terminalTicket)},
+			{http.MethodGet, "/devices/{id}/terminal/ws", access.Connect, s.act(s.terminalSocket)},
+			{http.MethodPut, "/api/devices/{id}/ports", access.ChangePorts, s.act(s.apiSetPorts)},
+			{http.MethodPost, "/api/devices/{id}/ports/check", access.Connect, s.call(s.apiCheckPorts)},
+			{http.MethodPost, "/api/devices/{id}/approve", access.ManageDevices, s.call(s.apiApprove)},
+			{http.MethodPost, "/api/devices/{id}/quarantine", access.ManageDevices, s.call(s.apiQuarantine)},
+			{http.MethodPost, "/api/devices/{id}/revoke", access.ManageDevices, s.call(s.apiRevoke)},
+		},
+	)
+}
+
+// enrolmentRoutes are how devices come in.
+func (s *Server) enrolmentRoutes() []route {
+	return slices.Concat(
+		read("/enrolment", access.Look, s.page(s.enrolmentPage)),
+		[]route{
+			{http.MethodPost, "/enrolment", access.ManageDevices, s.act(s.enrolmentForm)},
+			{http.MethodPost, "/api/codes", access.ManageDevices, s.call(s.apiAddCode)},
+		},
+	)
+}
+
+// activityRoutes are what happened, and what happens.
+func (s *Server) activityRoutes() []route {
+	return slices.Concat(
+		read("/activity", access.Look, s.page(s.activityPage)),
+		read("/api/activity", access.Look, s.call(s.apiActivity)),
+		[]route{{http.MethodGet, "/events", access.Look, s.act(s.events)}},
+	)
+}
+
+// tunnelRoutes are the tunnels.
+func (s *Server) tunnelRoutes() []route {
+	return slices.Concat(
+		read("/tunnels", access.Look, s.page(s.tunnelsPage)),
+		read("/api/tunnel/status", access.Look, s.call(s.apiStatus)),
+		read("/api/tunnel/connect/status", access.Look, s.call(s.apiStatus)),
+		read("/api/tunnels", access.Look, s.call(s.apiTunnels)),
+		[]route{
+			{http.MethodPost, "/api/tunnel/connect", access.Connect, s.call(s.apiConnect)},
+			{http.MethodDelete, "/api/tunnel/disconnect", access.Connect, s.call(s.apiDisconnect)},
+		},
+	)
+}
+
+// read is a route that can be read: with GET, and with HEAD, whose body the server
+// leaves out.
+func read(pattern string, needs access.Right, h http.HandlerFunc) []route {
+	return []route{{http.MethodGet, pattern, needs, h}, {http.MethodHead, pattern, needs, h}}
+}
+
+// routes makes the router of the table.
+func (s *Server) routes(table []route) *chi.Mux {
 	m := chi.NewRouter()
 	m.Use(s.withBody)
 	m.NotFound(func(w http.ResponseWriter, r *http.Request) {
@@ -22,60 +131,10 @@ func (s *Server) routes() *chi.Mux {
 		w.Header().Set("Allow", allow)
 		s.fail(w, r, refuse(codeMethod, "%s is not possible here, only %s.", clean(r.Method, 20), allow))
 	})
-
-	read(m, "/healthz", healthz)
-	read(m, "/_s/*", static.Handler().ServeHTTP)
-	read(m, "/favicon.ico", noFavicon)
-	read(m, "/login", s.loginPage)
-	m.Post("/login", s.login)
-	m.Post("/logout", s.act(s.logout))
-
-	read(m, "/", s.act(home))
-	read(m, "/devices", s.page(s.devicesPage))
-	read(m, "/devices/{id}", s.act(deviceHome))
-	read(m, "/devices/{id}/{tab}", s.page(s.devicePage))
-	m.Post("/devices/{id}/tunnel/connect", s.act(s.connectPage))
-	m.Post("/devices/{id}/tunnel/disconnect", s.act(s.disconnectPage))
-	m.Post("/devices/{id}/tunnel/keep-open", s.act(s.keepOpenPage))
-	m.Post("/devices/{id}/approve", s.act(s.approvePage))
-	m.Post("/devices/{id}/revoke", s.act(s.revokePage))
-	m.Post("/devices/{id}/ports/check", s.act(s.checkPortsPage))
-	m.Post("/devices/{id}/ports/{act}", s.act(s.portsAct))
-	m.Post("/devices/{id}/terminal/ticket", s.act(s.terminalTicket))
-	m.Get("/devices/{id}/terminal/ws", s.act(s.terminalSocket))
-	read(m, "/tunnels", s.page(s.tunnelsPage))
-	read(m, "/activity", s.page(s.activityPage))
-	read(m, "/enrolment", s.page(s.enrolmentPage))
-	m.Post("/enrolment", s.act(s.enrolmentForm))
-	m.Get("/events", s.act(s.events))
-	s.apiRoutes(m)
+	for _, row := range table {
+		m.Method(row.method, row.pattern, row.handler)
+	}
 	return m
-}
-
-// apiRoutes are the routes for programs.
-func (s *Server) apiRoutes(m *chi.Mux) {
-	m.Post("/api/tunnel/connect", s.call(connect, s.apiConnect))
-	read(m, "/api/tunnel/status", s.call(look, s.apiStatus))
-	read(m, "/api/tunnel/connect/status", s.call(look, s.apiStatus))
-	m.Delete("/api/tunnel/disconnect", s.call(connect, s.apiDisconnect))
-	read(m, "/api/tunnels", s.call(look, s.apiTunnels))
-	read(m, "/api/devices", s.call(look, s.apiDevices))
-	read(m, "/api/devices/{id}", s.call(look, s.apiDevice))
-	read(m, "/api/devices/{id}/ports", s.act(s.apiPorts))
-	m.Put("/api/devices/{id}/ports", s.act(s.apiSetPorts))
-	m.Post("/api/devices/{id}/ports/check", s.call(connect, s.apiCheckPorts))
-	m.Post("/api/devices/{id}/approve", s.call(manage, s.apiApprove))
-	m.Post("/api/devices/{id}/quarantine", s.call(manage, s.apiQuarantine))
-	m.Post("/api/devices/{id}/revoke", s.call(manage, s.apiRevoke))
-	read(m, "/api/activity", s.call(look, s.apiActivity))
-	m.Post("/api/codes", s.call(manage, s.apiAddCode))
-}
-
-// read adds a route that can be read: with GET, and with HEAD, whose body the server
-// leaves out.
-func read(m *chi.Mux, pattern string, h http.HandlerFunc) {
-	m.Get(pattern, h)
-	m.Head(pattern, h)
 }
 
 // agentRoutes is all that an agent reaches.

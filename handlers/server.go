@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"borealis/agent/wire"
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel"
 	"borealis/tunnel/keys"
@@ -60,7 +61,8 @@ type Server struct {
 	enrolments *throttle // wrong enrolment codes by address
 	wrongCodes *budget   // wrong enrolment codes altogether
 
-	mux      *chi.Mux // the operators' routes
+	needs    map[string]access.Right // what each route asks for, by method and pattern
+	mux      *chi.Mux                // the operators' routes
 	operator http.Handler
 	agent    http.Handler
 	enrol    http.Handler
@@ -94,7 +96,9 @@ func New(c Config) (*Server, error) {
 	for _, h := range c.Hosts {
 		s.hosts[canonicalHost(h)] = true
 	}
-	s.mux = s.routes()
+	table := s.table()
+	s.needs = needs(table)
+	s.mux = s.routes(table)
 	s.operator = s.defend(s.mux)
 	s.agent = s.agentRoutes()
 	s.enrol = s.enrolRoutes()

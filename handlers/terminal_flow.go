@@ -272,7 +272,7 @@ func (s *Server) endOf(ctx context.Context, device, id string, sure bool) (reaso
 
 // recordTerminal writes down that a terminal was opened and, when it ends, that it was
 // closed, whoever views it then.
-func (s *Server) recordTerminal(ctx context.Context, t *terminal.Terminal, a store.Activity) {
+func (s *Server) recordTerminal(ctx context.Context, t *terminal.Terminal, a store.Record) {
 	a.Kind = "terminal_opened"
 	s.record(ctx, a)
 	ctx, stream, err := s.streams.begin(context.WithoutCancel(ctx), "")

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel"
 	"borealis/tunnel/terminal"
@@ -51,7 +52,7 @@ type order struct {
 
 // terminalSocket carries a terminal between a page and a device.
 func (s *Server) terminalSocket(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(connect); err != nil {
+	if err := p.need(access.Connect); err != nil {
 		return err
 	}
 	if p.session.ID != "" { // a program's token is sent by the program alone, a cookie by any page
@@ -244,7 +245,7 @@ func (k *terminalSocket) open(ctx context.Context, hello terminalHello) (resumed
 		err = k.queue(order{cols: hello.Cols, rows: hello.Rows})
 	} else {
 		from = -1
-		k.server.recordTerminal(ctx, t, store.Activity{DeviceID: k.device, TunnelID: k.tunnel, Actor: k.p.operator.Name})
+		k.server.recordTerminal(ctx, t, store.Record{DeviceID: k.device, TunnelID: k.tunnel}.By(k.p.actor()))
 		err = k.tell(ctx, terminalStep{"step", "shell", "", time.Since(begun).Milliseconds()})
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"borealis/agent"
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel"
 
@@ -21,7 +22,7 @@ import (
 func (r *rig) realAgent() (device string) {
 	r.t.Helper()
 	data := r.t.TempDir()
-	code := r.browser("enroller", RoleAdmin).do(http.MethodPost, "/api/codes", `{"auto_approve":true}`)
+	code := r.browser("enroller", access.Admin).do(http.MethodPost, "/api/codes", `{"auto_approve":true}`)
 	var made codeAnswer
 	code.into(r.t, &made)
 	enrolled, err := agent.Enrol(r.context(), agent.EnrolConfig{Data: data, Code: made.Code, Hostname: "pc"})
@@ -189,7 +190,7 @@ func TestTerminal(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	b.connect(device, "t1")
 	s := b.open(device, terminalHello{Ticket: b.ticket(device), Tab: "t1", Offset: -1, Cols: 100, Rows: 30})
 	var steps []string
@@ -249,7 +250,7 @@ func TestTerminalResumes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	b.connect(device, "t1")
 	s := b.open(device, terminalHello{Ticket: b.ticket(device), Tab: "t1", Offset: -1})
 	name := s.hear("hello")["terminal"].(string)
@@ -270,7 +271,7 @@ func TestTerminalResumes(t *testing.T) {
 	}
 
 	// A second page sees everything that is still there.
-	watcher := r.browser("bob", RoleOperator)
+	watcher := r.browser("bob", access.Operator)
 	watcher.connect(device, "t2")
 	w := watcher.open(device, terminalHello{Ticket: watcher.ticket(device), Tab: "t2", Terminal: name, Offset: -1})
 	w.shows("before")
@@ -288,7 +289,7 @@ func TestTerminalEnds(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	for reason, end := range map[string]func(){
 		"operator_disconnect": func() { b.post("/devices/"+device+"/tunnel/disconnect", "") },
 		"operator_force_stop": func() { b.post("/devices/"+device+"/tunnel/disconnect", "force=1") },
@@ -316,7 +317,7 @@ func TestTerminalSession(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	b.connect(device, "t1")
 	s := b.open(device, terminalHello{Ticket: b.ticket(device), Tab: "t1", Offset: -1})
 	s.hear("hello")
@@ -332,7 +333,7 @@ func TestSessionEndsElsewhere(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	b.connect(device, "t1")
 	stream := b.follow("tab=t1&view=device:" + device)
 	s := b.open(device, terminalHello{Ticket: b.ticket(device), Tab: "t1", Offset: -1})
@@ -359,7 +360,7 @@ func TestTypingKeepsASession(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	k := &terminalSocket{server: r.Server, request: &http.Request{Header: http.Header{}}}
-	o := r.operatorWith("ann", RoleOperator)
+	o := r.operatorWith("ann", access.Operator)
 	before := time.Now().Add(-2 * sessionTouch)
 	cookie := r.session(o, store.Session{CreatedAt: before, SeenAt: before, ExpiresAt: time.Now().Add(time.Hour)})
 	k.request.AddCookie(&http.Cookie{Name: sessionCookie, Value: cookie})
@@ -387,7 +388,7 @@ func TestTerminalAndClose(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	b.connect(device, "t1")
 	s := b.open(device, terminalHello{Ticket: b.ticket(device), Tab: "t1", Offset: -1})
 	s.hear("hello")
@@ -416,7 +417,7 @@ func TestTerminalInputIsBounded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	b.connect(device, "t1")
 	s := b.open(device, terminalHello{Ticket: b.ticket(device), Tab: "t1", Offset: -1})
 	s.hear("hello")
@@ -443,7 +444,7 @@ func TestTerminalIdle(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *tunnel.Config) { c.Idle = 3 * time.Second })
 	device := r.realAgent()
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	b.connect(device, "t1")
 	s := b.open(device, terminalHello{Ticket: b.ticket(device), Tab: "t1", Offset: -1})
 	if m := s.hear("idle"); m["remaining"].(float64) > 3 || m["remaining"].(float64) < 1 {
@@ -478,7 +479,7 @@ func TestTerminalHandshake(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
-	b := r.browser("ann", RoleAdmin)
+	b := r.browser("ann", access.Admin)
 	for _, c := range []struct {
 		name    string
 		headers []string
@@ -516,7 +517,7 @@ func TestTerminalFirstMessage(t *testing.T) {
 	r := newRig(t)
 	d, _ := r.device("pc", store.Active)
 	other, _ := r.device("other", store.Active)
-	ann, bob := r.browser("ann", RoleAdmin), r.browser("bob", RoleAdmin)
+	ann, bob := r.browser("ann", access.Admin), r.browser("bob", access.Admin)
 	used := ann.ticket(d.ID)
 	ann.open(d.ID, terminalHello{Ticket: used}).hear("error")
 	hello := func(ticket string) string {
@@ -570,7 +571,7 @@ func TestTicketTwiceCuts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	b.connect(device, "t1")
 	ticket := b.ticket(device)
 	first := b.open(device, terminalHello{Ticket: ticket, Tab: "t1", Offset: -1})
@@ -589,7 +590,7 @@ func TestBadTerminalMessages(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	b := r.browser("ann", RoleOperator)
+	b := r.browser("ann", access.Operator)
 	id := b.connect(device, "t1")
 	for _, message := range []string{"x", `{}`, `{"type":"dance"}`, `{"type":"ack","offset":"x"}`, `{"type":"resize","cols":80,"rows":24,"x":1}`, strings.Repeat(" ", maxTerminal+1)} {
 		s := b.open(device, terminalHello{Ticket: b.ticket(device), Tab: "t1", Offset: -1})
@@ -638,7 +639,7 @@ func TestTabLeaves(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	device := r.realAgent()
-	ann, bob := r.browser("ann", RoleOperator), r.browser("bob", RoleOperator)
+	ann, bob := r.browser("ann", access.Operator), r.browser("bob", access.Operator)
 	stream := ann.follow("tab=t1")
 	stream.until("nav")
 	bob.follow("tab=t1").until("nav")

@@ -3,6 +3,8 @@ package handlers
 import (
 	"net/http"
 
+	"borealis/handlers/access"
+
 	"github.com/go-chi/chi/v5"
 )
 
@@ -13,7 +15,7 @@ type ticketAnswer struct {
 
 // terminalTicket gives a page the ticket for a terminal socket.
 func (s *Server) terminalTicket(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(connect); err != nil {
+	if err := p.need(access.Connect); err != nil {
 		return err
 	}
 	d, err := s.device(r.Context(), chi.URLParam(r, "id"))

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"borealis/agent/wire"
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel/keys"
 )
@@ -102,7 +103,7 @@ func TestRevokedWhileConnected(t *testing.T) {
 	if status, err := c.get("/"); status != http.StatusNotFound {
 		t.Fatal(status, err)
 	}
-	if err := r.store.SetDeviceState(t.Context(), d.ID, store.Revoked, "test", time.Now()); err != nil {
+	if err := r.store.SetDeviceState(t.Context(), d.ID, store.Revoked, store.Actor{Name: "test"}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if status, err := c.get(wire.PathChannel, "Connection", "Upgrade", "Upgrade", "websocket"); err == nil && status != http.StatusConflict {
@@ -123,7 +124,7 @@ func TestNoPersonalityReachesAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session := r.session(r.operatorWith("ann", RoleAdmin), store.Session{ExpiresAt: time.Now().Add(time.Hour)})
+	session := r.session(r.operatorWith("ann", access.Admin), store.Session{ExpiresAt: time.Now().Add(time.Hour)})
 	operatorPaths := []string{"/login", "/healthz", "/api/devices", "/devices", "/events", "/_s/x/app.css", "/"}
 	for name, c := range map[string]*client{
 		"agent": r.dialer(wire.ServerName, id.TLS()),

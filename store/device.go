@@ -131,7 +131,7 @@ func (s *Store) SeenDevice(ctx context.Context, id string, at time.Time) error {
 // SetDeviceState makes a device [Active], [Quarantined] or [Revoked] and records
 // that actor did so, in one transaction. A device that is so already is left
 // alone, without a record. The error is [ErrNotFound] for an unknown id.
-func (s *Store) SetDeviceState(ctx context.Context, id, state, actor string, at time.Time) error {
+func (s *Store) SetDeviceState(ctx context.Context, id, state string, actor Actor, at time.Time) error {
 	kind, err := stateKind(state)
 	if err != nil {
 		return fmt.Errorf("set state of device %s: %w", id, err)
@@ -144,7 +144,7 @@ func (s *Store) SetDeviceState(ctx context.Context, id, state, actor string, at 
 		if err := runOne(conn, "device_set_state", named{":id": id, ":state": state}); err != nil {
 			return err
 		}
-		return record(conn, Activity{At: at, DeviceID: id, Actor: actor, Kind: kind, Detail: "was " + d.State})
+		return record(conn, Record{At: at, DeviceID: id, Kind: kind, Detail: "was " + d.State}.By(actor))
 	})
 	if err != nil {
 		return fmt.Errorf("set state of device %s: %w", id, err)

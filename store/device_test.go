@@ -81,25 +81,25 @@ func TestSetDeviceState(t *testing.T) {
 	}
 	was := Pending
 	for i, step := range steps {
-		before, err := s.Activities(ctx, ActivityQuery{})
+		before, err := s.Records(ctx, RecordQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		at := noon.Add(time.Duration(i) * time.Minute)
-		if err := s.SetDeviceState(ctx, d.ID, step.state, "ada", at); err != nil {
+		if err := s.SetDeviceState(ctx, d.ID, step.state, Actor{Name: "ada"}, at); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := s.Device(ctx, d.ID); err != nil || got.State != step.state {
 			t.Errorf("state %q, %v, want %q", got.State, err, step.state)
 		}
-		after, err := s.Activities(ctx, ActivityQuery{})
+		after, err := s.Records(ctx, RecordQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := before
 		if step.kind != "" {
-			line := Activity{ID: before[0].ID + 1, At: at, DeviceID: d.ID, Actor: "ada", Kind: step.kind, Detail: "was " + was}
-			want = append([]Activity{line}, before...)
+			line := Record{Seq: before[0].Seq + 1, At: at, DeviceID: d.ID, Actor: "ada", Kind: step.kind, Detail: "was " + was}
+			want = append([]Record{line}, before...)
 		}
 		if diff := cmp.Diff(want, after); diff != "" {
 			t.Errorf("activity after %s (-want +got):\n%s", step.state, diff)
@@ -107,11 +107,11 @@ func TestSetDeviceState(t *testing.T) {
 		was = step.state
 	}
 	for _, state := range []string{Pending, "", "trusted"} {
-		if err := s.SetDeviceState(ctx, d.ID, state, "ada", noon); err == nil {
+		if err := s.SetDeviceState(ctx, d.ID, state, Actor{Name: "ada"}, noon); err == nil {
 			t.Errorf("state %q was accepted", state)
 		}
 	}
-	if err := s.SetDeviceState(ctx, "none", Active, "ada", noon); !errors.Is(err, ErrNotFound) {
+	if err := s.SetDeviceState(ctx, "none", Active, Actor{Name: "ada"}, noon); !errors.Is(err, ErrNotFound) {
 		t.Errorf("unknown device: error %v, want ErrNotFound", err)
 	}
 }
@@ -192,7 +192,7 @@ func TestPages(t *testing.T) {
 		if len(devices) != want || total != MaxPage+1 || err != nil {
 			t.Errorf("limit %d: %d devices of %d, %v, want %d", limit, len(devices), total, err, want)
 		}
-		lines, err := s.Activities(ctx, ActivityQuery{Limit: limit})
+		lines, err := s.Records(ctx, RecordQuery{Limit: limit})
 		if len(lines) != want || err != nil {
 			t.Errorf("limit %d: %d lines, %v, want %d", limit, len(lines), err, want)
 		}

@@ -89,7 +89,7 @@ func enrol(conn *sqlite.Conn, code Code, d Device, now time.Time) (Device, error
 	if err != nil {
 		return Device{}, err
 	}
-	return d, record(conn, Activity{
+	return d, record(conn, Record{
 		At:       now,
 		DeviceID: d.ID,
 		Actor:    code.CreatedBy,

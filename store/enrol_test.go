@@ -87,12 +87,12 @@ func TestRedeemCode(t *testing.T) {
 	if codes, err := s.Codes(ctx); err != nil || codes[0].Used != 1 || codes[1].Used != 1 {
 		t.Errorf("codes %+v, %v: both should be used once", codes, err)
 	}
-	all, err := s.Activities(ctx, ActivityQuery{DeviceID: got.ID})
+	all, err := s.Records(ctx, RecordQuery{DeviceID: got.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
-	record := []Activity{{
-		ID: 1, At: noon, DeviceID: got.ID, Actor: "ada", Kind: "device_enrolled",
+	record := []Record{{
+		Seq: 1, At: noon, DeviceID: got.ID, Actor: "ada", Kind: "device_enrolled",
 		Detail: "with code " + code.ID + ", which approves by itself", Hostname: "pc-1",
 	}}
 	if diff := cmp.Diff(record, all); diff != "" {
@@ -164,7 +164,7 @@ func TestEnrolAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.state != Pending {
-				if err := s.SetDeviceState(ctx, first.ID, test.state, "ada", noon); err != nil {
+				if err := s.SetDeviceState(ctx, first.ID, test.state, Actor{Name: "ada"}, noon); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -194,7 +194,7 @@ func TestEnrolAgain(t *testing.T) {
 			if _, total, err := s.Devices(ctx, DeviceQuery{}); total != 1 || err != nil {
 				t.Errorf("%d devices, %v, want 1", total, err)
 			}
-			lines, err := s.Activities(ctx, ActivityQuery{Limit: 1})
+			lines, err := s.Records(ctx, RecordQuery{Limit: 1})
 			if err != nil || lines[0].Kind != "device_enrolled" || !strings.Contains(lines[0].Detail, test.detail) {
 				t.Errorf("activity %+v, %v, want detail %q", lines, err, test.detail)
 			}
@@ -228,7 +228,7 @@ func TestTooManyPending(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SetDeviceState(ctx, first.ID, Active, "ada", noon); err != nil {
+	if err := s.SetDeviceState(ctx, first.ID, Active, Actor{Name: "ada"}, noon); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.RedeemCode(ctx, hash("rollout"), Device{Pin: pin(MaxPending + 1)}, noon); err != nil {

@@ -144,7 +144,7 @@ func addTunnel(t testing.TB, s *Store, id string, d Device) Tunnel {
 		ID: id, DeviceID: d.ID, Operator: "ada", TokenID: "jti-" + id, VirtualIP: d.VirtualIP, State: "requested",
 		RequestedAt: noon, Steps: []Step{{Name: "requested", At: noon}},
 	}
-	if err := s.AddTunnel(t.Context(), v, noon.Add(2*time.Minute), Activity{}); err != nil {
+	if err := s.AddTunnel(t.Context(), v, noon.Add(2*time.Minute), Record{}); err != nil {
 		t.Fatal(err)
 	}
 	return v
@@ -153,7 +153,7 @@ func addTunnel(t testing.TB, s *Store, id string, d Device) Tunnel {
 // kinds are the kinds of all activity, oldest first.
 func kinds(t testing.TB, s *Store) string {
 	t.Helper()
-	all, err := s.Activities(context.WithoutCancel(t.Context()), ActivityQuery{Limit: MaxPage})
+	all, err := s.Records(context.WithoutCancel(t.Context()), RecordQuery{Limit: MaxPage})
 	if err != nil {
 		t.Fatal(err)
 	}

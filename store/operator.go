@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,8 +17,18 @@ type Operator struct {
 	Name         string // unique whatever its letters' case
 	PasswordHash string // encoded with its parameters; never a password
 	Role         string
+	Sites        []string // the only ones that exist for the operator; empty: every site
 	CreatedAt    time.Time
 }
+
+// Scope is which devices exist for somebody. The zero value is none.
+type Scope struct {
+	All   bool     // every device
+	Sites []string // else the devices of these sites
+}
+
+// Has reports whether the devices of a site are in the scope.
+func (s Scope) Has(site string) bool { return s.All || slices.Contains(s.Sites, site) }
 
 // AddOperator stores o and returns it as stored: an empty ID is made and a zero
 // CreatedAt is now. The name is compared without regard to case; when it is taken

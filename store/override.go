@@ -69,7 +69,7 @@ func overrides(conn *sqlite.Conn, deviceID string) (revision int64, all []Overri
 // [ErrNotFound] for an unknown device. What did leaves empty is filled in: the
 // device, the time, and ports_changed as its kind; without did one such line is
 // recorded.
-func (s *Store) SetOverrides(ctx context.Context, deviceID string, revision int64, all []Override, did ...Activity) (int64, error) {
+func (s *Store) SetOverrides(ctx context.Context, deviceID string, revision int64, all []Override, did ...Record) (int64, error) {
 	err := checkOverrides(all)
 	if err == nil {
 		err = s.write(ctx, func(conn *sqlite.Conn) error {
@@ -95,7 +95,7 @@ func checkOverrides(all []Override) error {
 	return nil
 }
 
-func setOverrides(conn *sqlite.Conn, deviceID string, revision int64, all []Override, did []Activity) error {
+func setOverrides(conn *sqlite.Conn, deviceID string, revision int64, all []Override, did []Record) error {
 	stored, _, err := overrides(conn, deviceID)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func setOverrides(conn *sqlite.Conn, deviceID string, revision int64, all []Over
 		return err
 	}
 	if len(did) == 0 {
-		did = []Activity{{}}
+		did = []Record{{}}
 	}
 	for _, a := range did {
 		if a.DeviceID == "" {
@@ -175,7 +175,7 @@ func expireOverrides(conn *sqlite.Conn, now time.Time) (deviceIDs []string, err 
 		if err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, record(conn, Activity{At: now, DeviceID: id, Kind: portOverrideExpired, Detail: o.describe()})
+		return struct{}{}, record(conn, Record{At: now, DeviceID: id, Kind: portOverrideExpired, Detail: o.describe()})
 	})
 	if err != nil || len(deviceIDs) == 0 {
 		return nil, err

@@ -34,7 +34,7 @@ func TestOverrides(t *testing.T) {
 		t.Errorf("before anything: %d, %+v, %v", revision, all, err)
 	}
 	want := someOverrides()
-	did := Activity{At: noon, Actor: "nora", Detail: "RDP closed"}
+	did := Record{At: noon, Actor: "nora", Detail: "RDP closed"}
 	if revision, err := s.SetOverrides(ctx, id, 0, want, did); revision != 1 || err != nil {
 		t.Fatalf("set: revision %d, %v", revision, err)
 	}
@@ -49,9 +49,9 @@ func TestOverrides(t *testing.T) {
 	if revision, all, err := s.Overrides(ctx, devices[1].ID); revision != 0 || len(all) != 0 || err != nil {
 		t.Errorf("another device: %d, %+v, %v", revision, all, err)
 	}
-	lines, err := s.Activities(ctx, ActivityQuery{DeviceID: id, Limit: 1})
-	wantLine := Activity{ID: 3, At: noon, DeviceID: id, Actor: "nora", Kind: "ports_changed", Detail: "RDP closed", Hostname: "pc-1"}
-	if diff := cmp.Diff([]Activity{wantLine}, lines); diff != "" || err != nil {
+	lines, err := s.Records(ctx, RecordQuery{DeviceID: id, Limit: 1})
+	wantLine := Record{Seq: 3, At: noon, DeviceID: id, Actor: "nora", Kind: "ports_changed", Detail: "RDP closed", Hostname: "pc-1"}
+	if diff := cmp.Diff([]Record{wantLine}, lines); diff != "" || err != nil {
 		t.Errorf("activity: %v (-want +got):\n%s", err, diff)
 	}
 	if revision, err := s.SetOverrides(ctx, id, 1, nil); revision != 2 || err != nil {
@@ -182,14 +182,14 @@ func TestOverridesExpire(t *testing.T) {
 	if diff := cmp.Diff(someOverrides()[:3], all); diff != "" || revision != 2 || err != nil {
 		t.Errorf("what is left: %d, %v (-want +got):\n%s", revision, err, diff)
 	}
-	lines, err := s.Activities(ctx, ActivityQuery{DeviceID: devices[0].ID, Limit: 1})
+	lines, err := s.Records(ctx, RecordQuery{DeviceID: devices[0].ID, Limit: 1})
 	if err != nil || lines[0].Kind != "port_override_expired" || lines[0].Detail != "ssh was allowed by nora until 2026-11-22 12:30 UTC" {
 		t.Errorf("activity %+v, %v", lines, err)
 	}
 	if ids, err := s.ExpireOverrides(ctx, noon.Add(time.Hour)); len(ids) != 1 || err != nil {
 		t.Errorf("the last one: %v, %v", ids, err)
 	}
-	lines, err = s.Activities(ctx, ActivityQuery{DeviceID: devices[0].ID, Limit: 1})
+	lines, err = s.Records(ctx, RecordQuery{DeviceID: devices[0].ID, Limit: 1})
 	if err != nil || lines[0].Detail != "5000-5010/udp (media ☃) was allowed by nora until 2026-11-22 13:00 UTC" {
 		t.Errorf("activity %+v, %v", lines, err)
 	}

@@ -108,7 +108,7 @@ func TestCancelAnywhere(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			id := fmt.Sprintf("%d-%d", worker, i)
 			v := Tunnel{ID: id, DeviceID: devices[worker].ID, TokenID: "jti-" + id, State: "requested"}
-			added := s.AddTunnel(ctx, v, noon.Add(time.Hour), Activity{})
+			added := s.AddTunnel(ctx, v, noon.Add(time.Hour), Record{})
 			cancel()
 			if added != nil && !errors.Is(added, context.DeadlineExceeded) {
 				t.Errorf("%s: error %v", id, added)
@@ -123,7 +123,7 @@ func TestCancelAnywhere(t *testing.T) {
 				continue
 			}
 			done.Add(1)
-			if ended, err := s.EndTunnel(t.Context(), id, "r", noon, 0, 0, nil, Activity{}); !ended || err != nil {
+			if ended, err := s.EndTunnel(t.Context(), id, "r", noon, 0, 0, nil, Record{}); !ended || err != nil {
 				t.Errorf("%s: ended %v, %v", id, ended, err)
 			}
 		}

@@ -49,7 +49,7 @@ type Tunnel struct {
 //
 // The error is [ErrConflict] when the device has an open tunnel already, or an
 // open tunnel has that address, and [ErrNotFound] for an unknown device.
-func (s *Store) AddTunnel(ctx context.Context, t Tunnel, tokenExpires time.Time, a Activity) error {
+func (s *Store) AddTunnel(ctx context.Context, t Tunnel, tokenExpires time.Time, a Record) error {
 	if t.ID == "" || t.DeviceID == "" || t.TokenID == "" || t.State == "" || t.State == ended {
 		return errors.New("add tunnel: id, device, token and an open state are required")
 	}
@@ -74,7 +74,7 @@ func (s *Store) AddTunnel(ctx context.Context, t Tunnel, tokenExpires time.Time,
 	return nil
 }
 
-func insertTunnel(conn *sqlite.Conn, t Tunnel, ip, steps any, tokenExpires time.Time, a Activity) error {
+func insertTunnel(conn *sqlite.Conn, t Tunnel, ip, steps any, tokenExpires time.Time, a Record) error {
 	err := run(conn, "tunnel_add", named{
 		":id":           t.ID,
 		":device_id":    t.DeviceID,
@@ -92,11 +92,11 @@ func insertTunnel(conn *sqlite.Conn, t Tunnel, ip, steps any, tokenExpires time.
 	if err != nil {
 		return err
 	}
-	return recordTunnel(conn, t, a, Activity{At: t.RequestedAt, Actor: t.Operator, Kind: tunnelRequested})
+	return recordTunnel(conn, t, a, Record{At: t.RequestedAt, Actor: t.Operator, Kind: tunnelRequested})
 }
 
 // recordTunnel records a for a tunnel; what it leaves empty comes from otherwise.
-func recordTunnel(conn *sqlite.Conn, t Tunnel, a, otherwise Activity) error {
+func recordTunnel(conn *sqlite.Conn, t Tunnel, a, otherwise Record) error {
 	if a.At.IsZero() {
 		a.At = otherwise.At
 	}
@@ -158,7 +158,7 @@ func (s *Store) SaveTunnel(ctx context.Context, id, state string, upAt time.Time
 // empty is filled in: the device, the tunnel, the time, the reason, and
 // tunnel_down as its kind. A zero at is now. The error is [ErrNotFound] for an
 // unknown id.
-func (s *Store) EndTunnel(ctx context.Context, id, reason string, at time.Time, rx, tx int64, steps []Step, a Activity) (bool, error) {
+func (s *Store) EndTunnel(ctx context.Context, id, reason string, at time.Time, rx, tx int64, steps []Step, a Record) (bool, error) {
 	encoded, err := encodeSteps(steps)
 	if err != nil {
 		return false, fmt.Errorf("end tunnel %s: %w", id, err)
@@ -197,7 +197,7 @@ func (s *Store) EndOpenTunnels(ctx context.Context, reason string, at time.Time)
 			if err != nil {
 				return err
 			}
-			if err := endTunnel(conn, *t, steps, Activity{}); err != nil {
+			if err := endTunnel(conn, *t, steps, Record{}); err != nil {
 				return err
 			}
 		}
@@ -210,7 +210,7 @@ func (s *Store) EndOpenTunnels(ctx context.Context, reason string, at time.Time)
 }
 
 // endTunnel writes the end of an open tunnel; nil steps leave what is stored.
-func endTunnel(conn *sqlite.Conn, t Tunnel, steps any, a Activity) error {
+func endTunnel(conn *sqlite.Conn, t Tunnel, steps any, a Record) error {
 	err := runOne(conn, "tunnel_end", named{
 		":id":             t.ID,
 		":reason":         t.Reason,
@@ -225,7 +225,7 @@ func endTunnel(conn *sqlite.Conn, t Tunnel, steps any, a Activity) error {
 	if err := run(conn, "tunnel_token_void", named{":tunnel_id": t.ID}); err != nil {
 		return err
 	}
-	return recordTunnel(conn, t, a, Activity{At: t.EndedAt, Kind: tunnelDown, Reason: t.Reason})
+	return recordTunnel(conn, t, a, Record{At: t.EndedAt, Kind: tunnelDown, Reason: t.Reason})
 }
 
 // Tunnel returns the tunnel with that id, or [ErrNotFound].

@@ -22,7 +22,7 @@ func TestTunnel(t *testing.T) {
 	local := want
 	local.RequestedAt = noon.In(time.FixedZone("CET", 3600))
 	local.Steps = []Step{{Name: "requested", At: local.RequestedAt, Detail: "by ada"}}
-	if err := s.AddTunnel(ctx, local, noon.Add(time.Minute), Activity{Detail: "first"}); err != nil {
+	if err := s.AddTunnel(ctx, local, noon.Add(time.Minute), Record{Detail: "first"}); err != nil {
 		t.Fatal(err)
 	}
 	check := func(what string) {
@@ -54,12 +54,12 @@ func TestTunnel(t *testing.T) {
 	end := noon.Add(time.Hour)
 	want.State, want.Reason, want.EndedAt, want.ReceivedBytes, want.SentBytes = "ended", "idle_timeout", end, 1<<40, 7
 	want.Steps = append(want.Steps, Step{Name: "ended", At: end})
-	first, err := s.EndTunnel(ctx, "t1", "idle_timeout", end, 1<<40, 7, want.Steps, Activity{Actor: "engine"})
+	first, err := s.EndTunnel(ctx, "t1", "idle_timeout", end, 1<<40, 7, want.Steps, Record{Actor: "engine"})
 	if !first || err != nil {
 		t.Errorf("first end: %v, %v", first, err)
 	}
 	check("ended")
-	first, err = s.EndTunnel(ctx, "t1", "operator_left", end.Add(1), 0, 0, nil, Activity{})
+	first, err = s.EndTunnel(ctx, "t1", "operator_left", end.Add(1), 0, 0, nil, Record{})
 	if first || err != nil {
 		t.Errorf("second end: %v, %v, want false", first, err)
 	}
@@ -68,10 +68,10 @@ func TestTunnel(t *testing.T) {
 	}
 	check("ended once")
 
-	lines, err := s.Activities(ctx, ActivityQuery{DeviceID: d.ID, Limit: 2})
-	record := []Activity{
-		{ID: 3, At: end, DeviceID: d.ID, TunnelID: "t1", Actor: "engine", Kind: "tunnel_down", Reason: "idle_timeout", Hostname: "pc-1"},
-		{ID: 2, At: noon, DeviceID: d.ID, TunnelID: "t1", Actor: "ada", Kind: "tunnel_requested", Detail: "first", Hostname: "pc-1"},
+	lines, err := s.Records(ctx, RecordQuery{DeviceID: d.ID, Limit: 2})
+	record := []Record{
+		{Seq: 3, At: end, DeviceID: d.ID, TunnelID: "t1", Actor: "engine", Kind: "tunnel_down", Reason: "idle_timeout", Hostname: "pc-1"},
+		{Seq: 2, At: noon, DeviceID: d.ID, TunnelID: "t1", Actor: "ada", Kind: "tunnel_requested", Detail: "first", Hostname: "pc-1"},
 	}
 	if diff := cmp.Diff(record, lines); diff != "" || err != nil {
 		t.Errorf("activity: %v (-want +got):\n%s", err, diff)
@@ -83,10 +83,10 @@ func TestStepsAreKeptInUTC(t *testing.T) {
 	s, ctx := openTest(t), t.Context()
 	v := Tunnel{ID: "t1", DeviceID: addDevices(t, s, 1)[0].ID, TokenID: "j", State: "requested"}
 	v.Steps = []Step{{Name: "requested", At: noon.In(time.FixedZone("CET", 3600))}}
-	if err := s.AddTunnel(ctx, v, noon, Activity{}); err != nil {
+	if err := s.AddTunnel(ctx, v, noon, Record{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.EndTunnel(ctx, "t1", "r", time.Time{}, 0, 0, nil, Activity{}); err != nil {
+	if _, err := s.EndTunnel(ctx, "t1", "r", time.Time{}, 0, 0, nil, Record{}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.Tunnel(ctx, "t1")
@@ -106,17 +106,17 @@ func TestTunnelActivityIsTheCallers(t *testing.T) {
 	s, ctx := openTest(t), t.Context()
 	d := addDevices(t, s, 1)[0]
 	v := Tunnel{ID: "t1", DeviceID: d.ID, Operator: "ada", TokenID: "j", State: "requested", RequestedAt: noon}
-	a := Activity{At: noon.Add(1), DeviceID: "d", TunnelID: "t", Actor: "a", Kind: "k", Reason: "r", Detail: "x"}
+	a := Record{At: noon.Add(1), DeviceID: "d", TunnelID: "t", Actor: "a", Kind: "k", Reason: "r", Detail: "x"}
 	if err := s.AddTunnel(ctx, v, noon, a); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.EndTunnel(ctx, "t1", "why", noon, 0, 0, nil, a); err != nil {
 		t.Fatal(err)
 	}
-	lines, err := s.Activities(ctx, ActivityQuery{DeviceID: "d"})
+	lines, err := s.Records(ctx, RecordQuery{DeviceID: "d"})
 	second, first := a, a
-	second.ID, first.ID = 3, 2
-	if diff := cmp.Diff([]Activity{second, first}, lines); diff != "" || err != nil {
+	second.Seq, first.Seq = 3, 2
+	if diff := cmp.Diff([]Record{second, first}, lines); diff != "" || err != nil {
 		t.Errorf("activity: %v (-want +got):\n%s", err, diff)
 	}
 }
@@ -153,7 +153,7 @@ func TestAddTunnelRefused(t *testing.T) {
 		{"IPv6", with(func(v *Tunnel) { v.VirtualIP = netip.MustParseAddr("fd00::2") }), nil},
 	}
 	for _, test := range tests {
-		err := s.AddTunnel(ctx, test.tunnel, noon.Add(time.Hour), Activity{})
+		err := s.AddTunnel(ctx, test.tunnel, noon.Add(time.Hour), Record{})
 		if err == nil || test.want != nil && !errors.Is(err, test.want) {
 			t.Errorf("%s: error %v, want %v", test.name, err, test.want)
 		}
@@ -164,10 +164,10 @@ func TestAddTunnelRefused(t *testing.T) {
 	if err := s.RedeemToken(ctx, "jti-t2", noon); !errors.Is(err, ErrTokenUsed) {
 		t.Errorf("token of a refused tunnel: error %v, want ErrTokenUsed", err)
 	}
-	if err := s.AddTunnel(ctx, good, noon.Add(time.Hour), Activity{}); err != nil {
+	if err := s.AddTunnel(ctx, good, noon.Add(time.Hour), Record{}); err != nil {
 		t.Errorf("the good one: %v", err)
 	}
-	if _, err := s.EndTunnel(ctx, "t1", "operator_left", noon, 0, 0, nil, Activity{}); err != nil {
+	if _, err := s.EndTunnel(ctx, "t1", "operator_left", noon, 0, 0, nil, Record{}); err != nil {
 		t.Fatal(err)
 	}
 	addTunnel(t, s, "t3", devices[0]) // the slot and the address are free again
@@ -182,7 +182,7 @@ func TestTunnelUnknown(t *testing.T) {
 	if err := s.SaveTunnel(ctx, "none", "up", noon, nil); !errors.Is(err, ErrNotFound) {
 		t.Errorf("save: error %v, want ErrNotFound", err)
 	}
-	if ended, err := s.EndTunnel(ctx, "none", "r", noon, 0, 0, nil, Activity{}); ended || !errors.Is(err, ErrNotFound) {
+	if ended, err := s.EndTunnel(ctx, "none", "r", noon, 0, 0, nil, Record{}); ended || !errors.Is(err, ErrNotFound) {
 		t.Errorf("end: %v, error %v, want ErrNotFound", ended, err)
 	}
 	for _, state := range []string{"", "ended"} {
@@ -208,10 +208,10 @@ func TestTunnels(t *testing.T) {
 			ID: fmt.Sprint("t", i), DeviceID: devices[0].ID, TokenID: fmt.Sprint("j", i), State: "requested",
 			RequestedAt: noon.Add(time.Duration(i) * time.Minute),
 		}
-		if err := s.AddTunnel(ctx, v, noon, Activity{}); err != nil {
+		if err := s.AddTunnel(ctx, v, noon, Record{}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.EndTunnel(ctx, v.ID, "operator_left", noon, 0, 0, nil, Activity{}); err != nil {
+		if _, err := s.EndTunnel(ctx, v.ID, "operator_left", noon, 0, 0, nil, Record{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -237,7 +237,7 @@ func TestRedeemToken(t *testing.T) {
 	for i, id := range []string{"good", "late", "void"} {
 		addTunnel(t, s, id, devices[i])
 	}
-	if _, err := s.EndTunnel(ctx, "void", "operator_left", noon, 0, 0, nil, Activity{}); err != nil {
+	if _, err := s.EndTunnel(ctx, "void", "operator_left", noon, 0, 0, nil, Record{}); err != nil {
 		t.Fatal(err)
 	}
 	steps := []struct {
@@ -258,7 +258,7 @@ func TestRedeemToken(t *testing.T) {
 			t.Errorf("%s: error %v, want %v", step.name, err, step.want)
 		}
 	}
-	if _, err := s.EndTunnel(ctx, "good", "operator_left", noon, 0, 0, nil, Activity{}); err != nil {
+	if _, err := s.EndTunnel(ctx, "good", "operator_left", noon, 0, 0, nil, Record{}); err != nil {
 		t.Errorf("end a tunnel whose token was used: %v", err)
 	}
 	if err := s.RedeemToken(ctx, "jti-good", noon); !errors.Is(err, ErrTokenUsed) {
@@ -282,7 +282,7 @@ func TestAddTunnelAtOnce(t *testing.T) {
 	d := addDevices(t, s, 1)[0]
 	errs := atOnce(50, func(i int) error {
 		v := Tunnel{ID: fmt.Sprint("t", i), DeviceID: d.ID, TokenID: fmt.Sprint("j", i), State: "requested"}
-		return s.AddTunnel(t.Context(), v, noon, Activity{})
+		return s.AddTunnel(t.Context(), v, noon, Record{})
 	})
 	if n := count(t, errs, ErrConflict); n != 1 {
 		t.Errorf("%d of 50 tunnels were added, want 1", n)
@@ -298,7 +298,7 @@ func TestEndTunnelAtOnce(t *testing.T) {
 	addTunnel(t, s, "t1", addDevices(t, s, 1)[0])
 	ended := make([]bool, 50)
 	errs := atOnce(len(ended), func(i int) (err error) {
-		ended[i], err = s.EndTunnel(t.Context(), "t1", fmt.Sprint("reason ", i), noon, int64(i), 0, nil, Activity{})
+		ended[i], err = s.EndTunnel(t.Context(), "t1", fmt.Sprint("reason ", i), noon, int64(i), 0, nil, Record{})
 		return err
 	})
 	count(t, errs, nil)
@@ -325,7 +325,7 @@ func TestEndOpenTunnels(t *testing.T) {
 	s, ctx := openTest(t), t.Context()
 	devices := addDevices(t, s, 3)
 	over := addTunnel(t, s, "over", devices[0])
-	if _, err := s.EndTunnel(ctx, "over", "operator_left", noon, 0, 0, nil, Activity{}); err != nil {
+	if _, err := s.EndTunnel(ctx, "over", "operator_left", noon, 0, 0, nil, Record{}); err != nil {
 		t.Fatal(err)
 	}
 	want := []Tunnel{addTunnel(t, s, "a", devices[1]), addTunnel(t, s, "b", devices[2])}
@@ -350,7 +350,7 @@ func TestEndOpenTunnels(t *testing.T) {
 		if err := s.RedeemToken(ctx, v.TokenID, noon); !errors.Is(err, ErrTokenUsed) {
 			t.Errorf("token of %s: error %v, want ErrTokenUsed", v.ID, err)
 		}
-		lines, err := s.Activities(ctx, ActivityQuery{DeviceID: v.DeviceID, Limit: 1})
+		lines, err := s.Records(ctx, RecordQuery{DeviceID: v.DeviceID, Limit: 1})
 		if err != nil || lines[0].Kind != "tunnel_down" || lines[0].Reason != "engine_restart" || lines[0].TunnelID != v.ID || !lines[0].At.Equal(at) {
 			t.Errorf("activity of %s: %+v, %v", v.ID, lines, err)
 		}

@@ -13,7 +13,13 @@ type Holder struct {
 	OperatorID string
 	Operator   string // name
 	Session    string // id of the web session or of the API token
+	Source     string // address that the operator comes from
 	Tab        string // id of the browser tab; empty for the API
+}
+
+// Actor is the holder as records name it.
+func (h Holder) Actor() store.Actor {
+	return store.Actor{Name: h.Operator, Session: h.Session, Source: h.Source}
 }
 
 // holderKey is one place that a holder uses a tunnel from.
@@ -63,7 +69,7 @@ func (m *Manager) attach(ctx context.Context, s *session, h Holder, kind string)
 	if fresh {
 		m.pages.expect(h.Tab, m.releaseTab)
 		if others {
-			m.record(ctx, store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: h.Operator, Kind: "operator_joined"})
+			m.record(ctx, store.Record{DeviceID: s.device.ID, TunnelID: s.id, Kind: "operator_joined"}.By(h.Actor()))
 		}
 		m.watch.tell(s.device.ID)
 	}
@@ -86,7 +92,7 @@ func (m *Manager) release(ctx context.Context, s *session, r Reason, match func(
 		s.end(r)
 	}
 	for _, h := range left {
-		m.record(ctx, store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: h.Operator, Kind: "operator_left", Reason: string(r)})
+		m.record(ctx, store.Record{DeviceID: s.device.ID, TunnelID: s.id, Kind: "operator_left", Reason: string(r)}.By(h.Actor()))
 	}
 	m.watch.tell(s.device.ID)
 }

@@ -68,7 +68,7 @@ func (m *Manager) Join(ctx context.Context, d store.Device, hello wire.Hello, ad
 	}
 	m.reattach(c, s)
 	if before == nil {
-		m.record(ctx, store.Activity{DeviceID: d.ID, Kind: "agent_online", Detail: addr})
+		m.record(ctx, store.Record{DeviceID: d.ID, Kind: "agent_online", Detail: addr})
 	}
 	m.log.InfoContext(ctx, "agent_connected", "agent", d.ID, "addr", addr)
 	m.watch.tell(d.ID)
@@ -157,7 +157,7 @@ func (c *Channel) Leave() {
 	if err := m.config.Store.SeenDevice(ctx, c.device.ID, time.Now()); err != nil {
 		m.log.ErrorContext(ctx, "record_failed", "agent", c.device.ID, "err", err)
 	}
-	m.record(ctx, store.Activity{DeviceID: c.device.ID, Kind: "agent_offline"})
+	m.record(ctx, store.Record{DeviceID: c.device.ID, Kind: "agent_offline"})
 	m.watch.tell(c.device.ID)
 }
 
@@ -243,9 +243,9 @@ func (m *Manager) channel(deviceID string) *Channel {
 }
 
 // record writes down what happened. What cannot be written is at least in the log.
-func (m *Manager) record(ctx context.Context, a store.Activity) {
+func (m *Manager) record(ctx context.Context, a store.Record) {
 	a.At = time.Now()
-	if err := m.config.Store.AddActivity(ctx, a); err != nil {
+	if err := m.config.Store.AddRecord(ctx, a); err != nil {
 		m.log.ErrorContext(ctx, "record_failed", "agent", a.DeviceID, "err", err)
 	}
 }

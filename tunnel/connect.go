@@ -105,7 +105,7 @@ func (m *Manager) request(ctx context.Context, d store.Device, h Holder) (*sessi
 		ID: s.id, DeviceID: d.ID, Operator: h.Operator, TokenID: s.tokenID, VirtualIP: s.vip,
 		State: string(Requested), RequestedAt: s.requestedAt, Steps: s.timeline(),
 	}
-	did := store.Activity{At: s.requestedAt, DeviceID: d.ID, TunnelID: s.id, Actor: h.Operator, Kind: "tunnel_requested"}
+	did := store.Record{At: s.requestedAt, DeviceID: d.ID, TunnelID: s.id, Kind: "tunnel_requested"}.By(h.Actor())
 	if err := m.config.Store.AddTunnel(ctx, row, s.requestedAt.Add(token.Lifetime), did); err != nil {
 		return nil, fmt.Errorf("record the tunnel: %w", err)
 	}
@@ -192,7 +192,7 @@ func (m *Manager) start(ctx context.Context, s *session, c *Channel, h Holder) e
 	if f, refused := m.refusalLocked(s); refused != nil {
 		m.mu.Unlock()
 		_, err := m.config.Store.EndTunnel(context.WithoutCancel(ctx), s.id, string(f), time.Now(), 0, 0, s.timeline(),
-			store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_down", Reason: string(f)})
+			store.Record{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_down", Reason: string(f)})
 		return errors.Join(refused, err)
 	}
 	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))

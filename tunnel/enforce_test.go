@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"borealis/acl"
+	"borealis/store"
 	"borealis/agent/wire"
 	"borealis/tunnel/wg"
 )
@@ -59,7 +60,7 @@ func (r *rig) setPorts(t *testing.T, deviceID string, overrides ...acl.Override)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := r.SetPorts(t.Context(), deviceID, have.Policy.Revision, overrides, "nora")
+	got, err := r.SetPorts(t.Context(), deviceID, have.Policy.Revision, overrides, store.Actor{Name: "nora"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +308,7 @@ func TestOneOfManyChangesIt(t *testing.T) {
 	for i := range 10 {
 		work.Go(func() {
 			port := uint16(20000 + i)
-			_, err := r.SetPorts(t.Context(), h.device.ID, 0, []acl.Override{custom(acl.TCP, port, port, true)}, "nora")
+			_, err := r.SetPorts(t.Context(), h.device.ID, 0, []acl.Override{custom(acl.TCP, port, port, true)}, store.Actor{Name: "nora"})
 			var stale *RevisionError
 			switch {
 			case err == nil:

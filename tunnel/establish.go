@@ -172,5 +172,5 @@ func (s *session) recordUp(ctx context.Context) {
 	if err := m.config.Store.SaveTunnel(ctx, s.id, string(Up), upAt, s.timeline()); err != nil && ctx.Err() == nil {
 		m.log.ErrorContext(ctx, "record_failed", "tunnel", s.id, "err", err)
 	}
-	m.record(context.WithoutCancel(ctx), store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_up", Detail: s.vip.String()})
+	m.record(context.WithoutCancel(ctx), store.Record{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_up", Detail: s.vip.String()})
 }

@@ -79,7 +79,7 @@ func breakable(t *testing.T) (file string) {
 // engineKinds are the activities of no device, oldest first.
 func (r *rig) engineKinds(t *testing.T) string {
 	t.Helper()
-	rows, err := r.store.Activities(t.Context(), store.ActivityQuery{Limit: 100})
+	rows, err := r.store.Records(t.Context(), store.RecordQuery{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

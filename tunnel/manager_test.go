@@ -90,7 +90,7 @@ func run(t *testing.T, r *rig, tunnelID, line string) string {
 
 func wantActivity(t *testing.T, r *rig, deviceID string, want ...string) {
 	t.Helper()
-	rows, err := r.store.Activities(t.Context(), store.ActivityQuery{DeviceID: deviceID, Limit: 100})
+	rows, err := r.store.Records(t.Context(), store.RecordQuery{DeviceID: deviceID, Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestConnectRefusals(t *testing.T) {
 		t.Errorf("pending device: %v", err)
 	}
 	for state, want := range map[string]error{"revoked": ErrRevoked, "quarantined": ErrRevoked} {
-		if err := r.store.SetDeviceState(t.Context(), h.device.ID, state, "admin", time.Now()); err != nil {
+		if err := r.store.SetDeviceState(t.Context(), h.device.ID, state, store.Actor{Name: "admin"}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := r.Connect(t.Context(), h.device.ID, holder("nora"), ConnectOptions{}); !errors.Is(err, want) {
@@ -289,7 +289,7 @@ func TestRestartClosesWhatWasOpen(t *testing.T) {
 	d, _ := r.device(t, "PC")
 	now := time.Now()
 	row := store.Tunnel{ID: "0198c0de-0000-7000-8000-000000000000", DeviceID: d.ID, TokenID: "jti", VirtualIP: netip.MustParseAddr("10.255.0.2"), State: "up", RequestedAt: now}
-	if err := r.store.AddTunnel(t.Context(), row, now.Add(time.Minute), store.Activity{At: now, DeviceID: d.ID, TunnelID: row.ID, Kind: "tunnel_requested"}); err != nil {
+	if err := r.store.AddTunnel(t.Context(), row, now.Add(time.Minute), store.Record{At: now, DeviceID: d.ID, TunnelID: row.ID, Kind: "tunnel_requested"}); err != nil {
 		t.Fatal(err)
 	}
 	again, err := Open(t.Context(), Config{Store: r.store, Keys: r.keys, Link: wg.Config{Mode: wg.Netstack, Name: "borealis0"}})

@@ -72,7 +72,7 @@ func (m *Manager) portsOf(ctx context.Context, deviceID string, p acl.Policy) Po
 // Errors: [ErrUnknownDevice], [*acl.InvalidError], and [*RevisionError] when somebody
 // changed the set since revision. When the host's firewall refuses, the set is stored
 // and the live tunnel ends as firewall_lost.
-func (m *Manager) SetPorts(ctx context.Context, deviceID string, revision int64, overrides []acl.Override, actor string) (Ports, error) {
+func (m *Manager) SetPorts(ctx context.Context, deviceID string, revision int64, overrides []acl.Override, by store.Actor) (Ports, error) {
 	d, err := m.lookUp(ctx, deviceID)
 	if err != nil {
 		return Ports{}, err
@@ -90,7 +90,7 @@ func (m *Manager) SetPorts(ctx context.Context, deviceID string, revision int64,
 		return Ports{}, &RevisionError{Have: old}
 	}
 	now := time.Now()
-	wanted, err := decide(old, overrides, actor, now)
+	wanted, err := decide(old, overrides, by.Name, now)
 	if err != nil {
 		return Ports{}, err
 	}
@@ -99,7 +99,7 @@ func (m *Manager) SetPorts(ctx context.Context, deviceID string, revision int64,
 		return m.portsOf(ctx, d.ID, old), nil
 	}
 	wanted.Revision, err = m.config.Store.SetOverrides(ctx, d.ID, revision, rows(wanted.Overrides),
-		store.Activity{At: now, TunnelID: m.tunnelID(d.ID), Actor: actor, Kind: "ports_changed", Detail: changed})
+		store.Record{At: now, TunnelID: m.tunnelID(d.ID), Kind: "ports_changed", Detail: changed}.By(by))
 	if errors.Is(err, store.ErrRevision) { // an override expired just now
 		if old, err = m.policy(ctx, d); err == nil {
 			err = &RevisionError{Have: old}
@@ -108,7 +108,7 @@ func (m *Manager) SetPorts(ctx context.Context, deviceID string, revision int64,
 	if err != nil {
 		return Ports{}, fmt.Errorf("store the ports: %w", err)
 	}
-	m.log.InfoContext(ctx, "ports_changed", "agent", d.ID, "operator", actor, "reason", changed)
+	m.log.InfoContext(ctx, "ports_changed", "agent", d.ID, "operator", by.Name, "reason", changed)
 	m.enforce(context.WithoutCancel(ctx), d.ID, wanted)
 	return m.portsOf(ctx, d.ID, wanted), nil
 }

@@ -21,13 +21,13 @@ func TestSetPortsRefusals(t *testing.T) {
 	now := time.Now()
 	grafana := custom(acl.TCP, 8443, 8443, true)
 	grafana.Label, grafana.Until, grafana.Reason = "Grafana", now.Add(30*time.Minute), "patch day"
-	if _, err := r.SetPorts(ctx, "no-such-device", 0, nil, "nora"); !errors.Is(err, ErrUnknownDevice) {
+	if _, err := r.SetPorts(ctx, "no-such-device", 0, nil, store.Actor{Name: "nora"}); !errors.Is(err, ErrUnknownDevice) {
 		t.Errorf("unknown device: %v", err)
 	}
 	if _, err := r.Ports(ctx, "no-such-device"); !errors.Is(err, ErrUnknownDevice) {
 		t.Errorf("unknown device: %v", err)
 	}
-	first, err := r.SetPorts(ctx, d.ID, 0, []acl.Override{service("ssh", false), grafana}, "nora")
+	first, err := r.SetPorts(ctx, d.ID, 0, []acl.Override{service("ssh", false), grafana}, store.Actor{Name: "nora"})
 	if err != nil || first.Policy.Revision != 1 {
 		t.Fatalf("%+v, %v", first, err)
 	}
@@ -50,13 +50,13 @@ func TestSetPortsRefusals(t *testing.T) {
 		"service again": {[]acl.Override{service("ssh", true), service("ssh", false)}, 1, "service"},
 	} {
 		var invalid *acl.InvalidError
-		_, err := r.SetPorts(ctx, d.ID, 1, c.overrides, "nora")
+		_, err := r.SetPorts(ctx, d.ID, 1, c.overrides, store.Actor{Name: "nora"})
 		if !errors.As(err, &invalid) || invalid.Index != c.index || invalid.Field != c.field {
 			t.Errorf("%s: %v (%+v)", name, err, invalid)
 		}
 	}
 	var stale *RevisionError
-	_, err = r.SetPorts(ctx, d.ID, 0, []acl.Override{service("ssh", true)}, "jon")
+	_, err = r.SetPorts(ctx, d.ID, 0, []acl.Override{service("ssh", true)}, store.Actor{Name: "jon"})
 	if !errors.As(err, &stale) || stale.Have.Revision != 1 || len(stale.Have.Overrides) != 2 {
 		t.Errorf("stale revision: %v, %+v", err, stale)
 	}
@@ -84,14 +84,14 @@ func TestWhoDecidedAndWhen(t *testing.T) {
 	until := time.Now().Add(time.Hour)
 	grafana := custom(acl.TCP, 8443, 8443, true)
 	grafana.Label, grafana.Until = "Grafana", until
-	first, err := r.SetPorts(ctx, d.ID, 0, []acl.Override{service("ssh", false), grafana}, "nora")
+	first, err := r.SetPorts(ctx, d.ID, 0, []acl.Override{service("ssh", false), grafana}, store.Actor{Name: "nora"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	grafana.Until = first.Policy.Overrides[0].Until // as a page sends it back
 	renamed := grafana
 	renamed.Label = "Metrics"
-	second, err := r.SetPorts(ctx, d.ID, 1, []acl.Override{service("ssh", false), renamed, service("vnc", false)}, "jon")
+	second, err := r.SetPorts(ctx, d.ID, 1, []acl.Override{service("ssh", false), renamed, service("vnc", false)}, store.Actor{Name: "jon"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestWhoDecidedAndWhen(t *testing.T) {
 	if a, b := first.Policy.Overrides[1].At, second.Policy.Overrides[1].At; !a.Equal(b) {
 		t.Errorf("when ssh was closed changed from %v to %v", a, b)
 	}
-	same, err := r.SetPorts(ctx, d.ID, 2, []acl.Override{service("ssh", false), renamed, service("vnc", false)}, "eve")
+	same, err := r.SetPorts(ctx, d.ID, 2, []acl.Override{service("ssh", false), renamed, service("vnc", false)}, store.Actor{Name: "eve"})
 	if err != nil || same.Policy.Revision != 2 || same.Policy.Overrides[0].By != "jon" {
 		t.Errorf("the same again: %+v, %v", same, err)
 	}
@@ -112,18 +112,18 @@ func TestWhoDecidedAndWhen(t *testing.T) {
 	for _, s := range acl.Services() {
 		off = append(off, service(s.ID, false))
 	}
-	all, err := r.SetPorts(ctx, d.ID, 2, off, "nora")
+	all, err := r.SetPorts(ctx, d.ID, 2, off, store.Actor{Name: "nora"})
 	if err != nil || len(all.Policy.Allowed(time.Now())) != 0 || !all.Policy.Overridden(time.Now()) {
 		t.Errorf("all off: %+v, %v", all, err)
 	}
 	if st, err := r.Status(ctx, d.ID); err != nil || len(st.AllowedPorts) != 0 {
 		t.Errorf("all off: status %+v, %v", st.AllowedPorts, err)
 	}
-	reset, err := r.SetPorts(ctx, d.ID, 3, nil, "nora")
+	reset, err := r.SetPorts(ctx, d.ID, 3, nil, store.Actor{Name: "nora"})
 	if err != nil || reset.Policy.Overridden(time.Now()) || !slices.Equal(reset.Policy.Allowed(time.Now()), acl.Defaults("linux")) {
 		t.Errorf("reset: %+v, %v", reset, err)
 	}
-	lines, err := r.store.Activities(ctx, store.ActivityQuery{DeviceID: d.ID, Limit: 4})
+	lines, err := r.store.Records(ctx, store.RecordQuery{DeviceID: d.ID, Limit: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

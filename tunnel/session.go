@@ -239,7 +239,7 @@ func (s *session) tearDown(ctx context.Context, f failure) {
 	s.mu.Unlock()
 	s.step(Ended, string(f.reason))
 	_, err := m.config.Store.EndTunnel(ctx, s.id, string(f.reason), time.Now(), final.ReceivedBytes, final.SentBytes, s.timeline(),
-		store.Activity{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_down", Reason: string(f.reason), Detail: f.detail})
+		store.Record{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_down", Reason: string(f.reason), Detail: f.detail})
 	if err != nil {
 		m.log.ErrorContext(ctx, "record_failed", "tunnel", s.id, "err", err)
 	}

@@ -15,33 +15,33 @@ func TestActivity(t *testing.T) {
 	t.Parallel()
 	s, ctx := openTest(t), t.Context()
 	devices := addDevices(t, s, 2) // lines 1 and 2
-	lines := []Activity{
-		{ID: 3, At: noon, DeviceID: devices[0].ID, TunnelID: "t1", Actor: "ada", Kind: "tunnel_up", Reason: "r", Detail: "d\x00\n\xff", Hostname: "pc-1"},
-		{ID: 4, At: noon.Add(-time.Hour), Actor: "eve", Kind: "sign_in_failed", Detail: "from 192.0.2.1"},
-		{ID: 5, At: noon, DeviceID: "no such device", Kind: "agent_offline"},
-		{ID: 6, At: noon, DeviceID: devices[1].ID, Kind: "agent_online", Hostname: "pc-2"},
-		{ID: 7, At: noon, DeviceID: devices[0].ID, Kind: "agent_online", Hostname: "pc-1"},
+	lines := []Record{
+		{Seq: 3, At: noon, DeviceID: devices[0].ID, TunnelID: "t1", Actor: "ada", Kind: "tunnel_up", Reason: "r", Detail: "d\x00\n\xff", Hostname: "pc-1"},
+		{Seq: 4, At: noon.Add(-time.Hour), Actor: "eve", Kind: "sign_in_failed", Detail: "from 192.0.2.1"},
+		{Seq: 5, At: noon, DeviceID: "no such device", Kind: "agent_offline"},
+		{Seq: 6, At: noon, DeviceID: devices[1].ID, Kind: "agent_online", Hostname: "pc-2"},
+		{Seq: 7, At: noon, DeviceID: devices[0].ID, Kind: "agent_online", Hostname: "pc-1"},
 	}
 	for _, a := range lines {
-		a.ID, a.Hostname = 99, "ignored"
-		if err := s.AddActivity(ctx, a); err != nil {
+		a.Seq, a.Hostname = 99, "ignored"
+		if err := s.AddRecord(ctx, a); err != nil {
 			t.Fatal(err)
 		}
 	}
 	tests := []struct {
 		name  string
-		query ActivityQuery
-		want  []Activity
+		query RecordQuery
+		want  []Record
 	}{
-		{"newest", ActivityQuery{Limit: 2}, []Activity{lines[4], lines[3]}},
-		{"before", ActivityQuery{Limit: 2, Before: 6}, []Activity{lines[2], lines[1]}},
-		{"of a device", ActivityQuery{DeviceID: devices[0].ID, Limit: 2}, []Activity{lines[4], lines[0]}},
-		{"of a device before", ActivityQuery{DeviceID: devices[0].ID, Limit: 1, Before: 7}, []Activity{lines[0]}},
-		{"before the first", ActivityQuery{Before: 1}, nil},
-		{"of nobody", ActivityQuery{DeviceID: "none"}, nil},
+		{"newest", RecordQuery{Limit: 2}, []Record{lines[4], lines[3]}},
+		{"before", RecordQuery{Limit: 2, Before: 6}, []Record{lines[2], lines[1]}},
+		{"of a device", RecordQuery{DeviceID: devices[0].ID, Limit: 2}, []Record{lines[4], lines[0]}},
+		{"of a device before", RecordQuery{DeviceID: devices[0].ID, Limit: 1, Before: 7}, []Record{lines[0]}},
+		{"before the first", RecordQuery{Before: 1}, nil},
+		{"of nobody", RecordQuery{DeviceID: "none"}, nil},
 	}
 	for _, test := range tests {
-		got, err := s.Activities(ctx, test.query)
+		got, err := s.Records(ctx, test.query)
 		if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
 			t.Errorf("%s: %v (-want +got):\n%s", test.name, err, diff)
 		}
@@ -49,17 +49,17 @@ func TestActivity(t *testing.T) {
 	if err := s.UpdateDevice(ctx, devices[1].ID, DeviceFacts{Hostname: "renamed", Seen: noon}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Activities(ctx, ActivityQuery{Before: 7, Limit: 1}); err != nil || got[0].Hostname != "renamed" {
+	if got, err := s.Records(ctx, RecordQuery{Before: 7, Limit: 1}); err != nil || got[0].Hostname != "renamed" {
 		t.Errorf("after the device was renamed: %+v, %v", got, err)
 	}
-	if err := s.AddActivity(ctx, Activity{}); err == nil {
+	if err := s.AddRecord(ctx, Record{}); err == nil {
 		t.Error("activity without a kind was stored")
 	}
 	before := time.Now()
-	if err := s.AddActivity(ctx, Activity{Kind: "signed_in"}); err != nil {
+	if err := s.AddRecord(ctx, Record{Kind: "signed_in"}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Activities(ctx, ActivityQuery{Limit: 1}); err != nil || got[0].At.Before(before) || got[0].At.After(time.Now()) {
+	if got, err := s.Records(ctx, RecordQuery{Limit: 1}); err != nil || got[0].At.Before(before) || got[0].At.After(time.Now()) {
 		t.Errorf("activity without a time: %+v, %v, want it to be now", got, err)
 	}
 }
@@ -67,7 +67,7 @@ func TestActivity(t *testing.T) {
 func TestActivityIsKept(t *testing.T) {
 	t.Parallel()
 	s, ctx := openTest(t), t.Context()
-	if err := s.AddActivity(ctx, Activity{Kind: "signed_in", Actor: "ada"}); err != nil {
+	if err := s.AddRecord(ctx, Record{Kind: "signed_in", Actor: "ada"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, statement := range []string{"DELETE FROM activity", "UPDATE activity SET actor = 'eve'"} {
@@ -78,7 +78,7 @@ func TestActivityIsKept(t *testing.T) {
 			t.Errorf("%s was done", statement)
 		}
 	}
-	if got, err := s.Activities(ctx, ActivityQuery{}); err != nil || len(got) != 1 || got[0].Actor != "ada" {
+	if got, err := s.Records(ctx, RecordQuery{}); err != nil || len(got) != 1 || got[0].Actor != "ada" {
 		t.Errorf("activity %+v, %v", got, err)
 	}
 }
