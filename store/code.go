@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -14,6 +15,12 @@ const MaxUses = 10_000
 // MaxPending is how many devices may wait for approval at a time.
 const MaxPending = 500
 
+// The limits of a code that approves by itself: who has it needs nobody's consent.
+const (
+	MaxAutoUses = 100
+	MaxAutoLife = time.Hour
+)
+
 // Code is an enrolment code. Its secret is not stored, only the SHA-256 of it.
 type Code struct {
 	ID          string // UUIDv7
@@ -26,19 +33,19 @@ type Code struct {
 	ExpiresAt   time.Time
 }
 
-// AddCode stores c under the SHA-256 of its secret and returns it as stored: an
-// empty ID is made, zero Uses is 1, Used is 0, a zero CreatedAt is now.
-func (s *Store) AddCode(ctx context.Context, hash [32]byte, c Code) (Code, error) {
-	if c.Uses == 0 {
-		c.Uses = 1
-	}
-	if c.Uses < 1 || c.Uses > MaxUses {
-		return Code{}, fmt.Errorf("add enrolment code: uses must be 1 to %d, not %d", MaxUses, c.Uses)
-	}
+// AddCode stores c under the SHA-256 of its secret, with the record code_created,
+// and returns it as stored: an empty ID is made, zero Uses is 1, Used is 0, a zero
+// CreatedAt is now, and an empty CreatedBy is who did it. A code that approves by
+// itself has no more than [MaxAutoUses] and [MaxAutoLife].
+func (s *Store) AddCode(ctx context.Context, hash [32]byte, c Code, did Record) (Code, error) {
+	c.Uses, c.CreatedBy = cmp.Or(c.Uses, 1), cmp.Or(c.CreatedBy, did.Actor)
 	c.ID, c.CreatedAt = fill(c.ID, c.CreatedAt)
 	c.ExpiresAt, c.Used = utc(c.ExpiresAt), 0
+	if err := c.check(); err != nil {
+		return Code{}, fmt.Errorf("add enrolment code: %w", err)
+	}
 	err := s.write(ctx, func(conn *sqlite.Conn) error {
-		return run(conn, "code_add", named{
+		err := run(conn, "code_add", named{
 			":id":           c.ID,
 			":code_hash":    hash[:],
 			":uses":         c.Uses,
@@ -48,11 +55,40 @@ func (s *Store) AddCode(ctx context.Context, hash [32]byte, c Code) (Code, error
 			":created_at":   nanos(c.CreatedAt),
 			":expires_at":   nanos(c.ExpiresAt),
 		})
+		if err != nil {
+			return err
+		}
+		return record(conn, did.otherwise(Record{At: c.CreatedAt, Kind: codeCreated, Target: c.ID, Detail: c.describe()}))
 	})
 	if err != nil {
 		return Code{}, fmt.Errorf("add enrolment code: %w", err)
 	}
 	return c, nil
+}
+
+// check says why a code must not be.
+func (c Code) check() error {
+	switch {
+	case c.Uses < 1 || c.Uses > MaxUses:
+		return fmt.Errorf("uses must be 1 to %d, not %d", MaxUses, c.Uses)
+	case c.AutoApprove && c.Uses > MaxAutoUses:
+		return fmt.Errorf("a code that approves by itself is for at most %d devices, not %d", MaxAutoUses, c.Uses)
+	case c.AutoApprove && c.ExpiresAt.Sub(c.CreatedAt) > MaxAutoLife:
+		return fmt.Errorf("a code that approves by itself lives for at most %s", MaxAutoLife)
+	}
+	return nil
+}
+
+// describe says for the record what a code is good for.
+func (c Code) describe() string {
+	what := fmt.Sprintf("for %d, until %s", c.Uses, c.ExpiresAt.Format(time.RFC3339))
+	if c.Site != "" {
+		what += ", site " + c.Site
+	}
+	if c.AutoApprove {
+		what += ", approves by itself"
+	}
+	return what
 }
 
 // Codes returns all enrolment codes, used and expired ones too, newest first.
@@ -64,11 +100,18 @@ func (s *Store) Codes(ctx context.Context) ([]Code, error) {
 	return all, nil
 }
 
-// DeleteCode takes an enrolment code out of use, or answers [ErrNotFound]. The
-// devices it brought in stay.
-func (s *Store) DeleteCode(ctx context.Context, id string) error {
+// DeleteCode takes an enrolment code out of use, with the record code_removed, or
+// answers [ErrNotFound]. The devices it brought in stay.
+func (s *Store) DeleteCode(ctx context.Context, id string, did Record) error {
 	err := s.write(ctx, func(conn *sqlite.Conn) error {
-		return runOne(conn, "code_delete", named{":id": id})
+		c, err := queryOne(conn, "code_get", named{":id": id}, codeRow)
+		if err != nil {
+			return err
+		}
+		if err := runOne(conn, "code_delete", named{":id": id}); err != nil {
+			return err
+		}
+		return record(conn, did.otherwise(Record{Kind: codeRemoved, Target: id, Detail: fmt.Sprintf("%d of %d used", c.Used, c.Uses)}))
 	})
 	if err != nil {
 		return fmt.Errorf("delete enrolment code %s: %w", id, err)

@@ -27,6 +27,11 @@ func openWriter(ctx context.Context, path string) (*sqlite.Conn, error) {
 	return conn, nil
 }
 
+// openReaders opens n connections that cannot write.
+func openReaders(path string, n int) (*sqlitex.Pool, error) {
+	return sqlitex.NewPool(path, sqlitex.PoolOptions{Flags: sqlite.OpenReadOnly, PoolSize: n, PrepareConn: configure})
+}
+
 // configure sets what SQLite keeps for each connection and not in the file.
 func configure(conn *sqlite.Conn) error {
 	conn.SetBusyTimeout(0) // waiting is for retry

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"time"
@@ -34,13 +35,16 @@ type Device struct {
 	Pin          string // of its identity key, 52 characters
 	State        string
 	Site         string
+	Replaces     string     // id of the device that was known on the same machine when this one enrolled; empty: none
 	VirtualIP    netip.Addr // zero until one was leased
 	CreatedAt    time.Time
 	LastSeen     time.Time
 }
 
-// DeviceQuery chooses devices.
+// DeviceQuery chooses devices. The zero value chooses none, for its scope is empty.
 type DeviceQuery struct {
+	Scope  Scope
+	State  string // empty: any
 	Text   string // part of the host name, site or OS in any case, or a whole id or virtual IP; empty: all
 	Limit  int    // zero: [PageSize]; never more than [MaxPage]
 	Offset int    // how many to leave out at the beginning
@@ -75,11 +79,12 @@ func (s *Store) DeviceByPin(ctx context.Context, pin string) (Device, error) {
 // Devices returns the devices that q asks for, by host name and then id, and how
 // many there are without Limit and Offset.
 func (s *Store) Devices(ctx context.Context, q DeviceQuery) (devices []Device, total int, err error) {
-	find := named{":text": strings.TrimSpace(q.Text), ":address": nil}
+	find := named{":text": strings.TrimSpace(q.Text), ":address": nil, ":state": q.State, ":all": q.Scope.All, ":sites": encodeStrings(q.Scope.Sites)}
 	if a, err := netip.ParseAddr(strings.TrimSpace(q.Text)); err == nil && a.Is4() {
 		find[":address"] = int64(number(a))
 	}
-	list := named{":text": find[":text"], ":address": find[":address"], ":limit": page(q.Limit), ":offset": q.Offset}
+	list := maps.Clone(find)
+	list[":limit"], list[":offset"] = page(q.Limit), q.Offset
 	err = s.read(ctx, func(conn *sqlite.Conn) (err error) {
 		defer sqlitex.Transaction(conn)(&err) // both statements see the same moment
 		total, err = queryOne(conn, "device_count", find, countRow)
@@ -128,28 +133,45 @@ func (s *Store) SeenDevice(ctx context.Context, id string, at time.Time) error {
 	return nil
 }
 
-// SetDeviceState makes a device [Active], [Quarantined] or [Revoked] and records
-// that actor did so, in one transaction. A device that is so already is left
-// alone, without a record. The error is [ErrNotFound] for an unknown id.
-func (s *Store) SetDeviceState(ctx context.Context, id, state string, actor Actor, at time.Time) error {
-	kind, err := stateKind(state)
+// Sites returns the names of the sites that devices are at, sorted.
+func (s *Store) Sites(ctx context.Context) ([]string, error) {
+	all, err := readAll(ctx, s, "site_list", nil, siteRow)
 	if err != nil {
-		return fmt.Errorf("set state of device %s: %w", id, err)
+		return nil, fmt.Errorf("list sites: %w", err)
 	}
-	err = s.write(ctx, func(conn *sqlite.Conn) error {
-		d, err := queryOne(conn, "device_get", named{":id": id}, deviceRow)
-		if err != nil || d.State == state {
-			return err
-		}
-		if err := runOne(conn, "device_set_state", named{":id": id, ":state": state}); err != nil {
-			return err
-		}
-		return record(conn, Record{At: at, DeviceID: id, Kind: kind, Detail: "was " + d.State}.By(actor))
+	return all, nil
+}
+
+// SetDeviceState makes a device [Active], [Quarantined] or [Revoked], with the
+// record device_approved, device_quarantined or device_revoked. A device that is so
+// already is left alone, without a record. The error is [ErrNotFound] for an unknown
+// id.
+func (s *Store) SetDeviceState(ctx context.Context, id, state string, at time.Time, did Record) error {
+	if did.At.IsZero() {
+		did.At = at
+	}
+	err := s.write(ctx, func(conn *sqlite.Conn) error {
+		return setDeviceState(conn, id, state, did)
 	})
 	if err != nil {
 		return fmt.Errorf("set state of device %s: %w", id, err)
 	}
 	return nil
+}
+
+func setDeviceState(conn *sqlite.Conn, id, state string, did Record) error {
+	kind, err := stateKind(state)
+	if err != nil {
+		return err
+	}
+	d, err := queryOne(conn, "device_get", named{":id": id}, deviceRow)
+	if err != nil || d.State == state {
+		return err
+	}
+	if err := runOne(conn, "device_set_state", named{":id": id, ":state": state}); err != nil {
+		return err
+	}
+	return record(conn, did.otherwise(Record{DeviceID: id, Kind: kind, Detail: "was " + d.State}))
 }
 
 // stateKind is the activity that puts a device into a state.
@@ -185,8 +207,11 @@ func deviceRow(stmt *sqlite.Stmt) (Device, error) {
 		Pin:          stmt.GetText("pin"),
 		State:        stmt.GetText("state"),
 		Site:         stmt.GetText("site"),
+		Replaces:     stmt.GetText("replaces"),
 		VirtualIP:    address(stmt, "virtual_ip"),
 		CreatedAt:    instant(stmt, "created_at"),
 		LastSeen:     instant(stmt, "last_seen"),
 	}, nil
 }
+
+func siteRow(stmt *sqlite.Stmt) (string, error) { return stmt.GetText("site"), nil }

@@ -66,7 +66,7 @@ func TestSetDeviceState(t *testing.T) {
 	t.Parallel()
 	s, ctx := openTest(t), t.Context()
 	addCode(t, s, "secret", Code{})
-	d, err := s.RedeemCode(ctx, hash("secret"), Device{Pin: pin(1)}, noon)
+	d, err := s.RedeemCode(ctx, hash("secret"), Device{Pin: pin(1)}, noon, Record{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,37 +81,37 @@ func TestSetDeviceState(t *testing.T) {
 	}
 	was := Pending
 	for i, step := range steps {
-		before, err := s.Records(ctx, RecordQuery{})
+		before, err := s.Records(ctx, RecordQuery{Scope: everything})
 		if err != nil {
 			t.Fatal(err)
 		}
 		at := noon.Add(time.Duration(i) * time.Minute)
-		if err := s.SetDeviceState(ctx, d.ID, step.state, Actor{Name: "ada"}, at); err != nil {
+		if err := s.SetDeviceState(ctx, d.ID, step.state, at, Record{Actor: "ada"}); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := s.Device(ctx, d.ID); err != nil || got.State != step.state {
 			t.Errorf("state %q, %v, want %q", got.State, err, step.state)
 		}
-		after, err := s.Records(ctx, RecordQuery{})
+		after, err := s.Records(ctx, RecordQuery{Scope: everything})
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := before
 		if step.kind != "" {
-			line := Record{Seq: before[0].Seq + 1, At: at, DeviceID: d.ID, Actor: "ada", Kind: step.kind, Detail: "was " + was}
+			line := Record{Seq: before[0].Seq + 1, At: at, DeviceID: d.ID, Actor: "ada", Kind: step.kind, Result: Done, Detail: "was " + was}
 			want = append([]Record{line}, before...)
 		}
-		if diff := cmp.Diff(want, after); diff != "" {
+		if diff := cmp.Diff(want, after, noHash); diff != "" {
 			t.Errorf("activity after %s (-want +got):\n%s", step.state, diff)
 		}
 		was = step.state
 	}
 	for _, state := range []string{Pending, "", "trusted"} {
-		if err := s.SetDeviceState(ctx, d.ID, state, Actor{Name: "ada"}, noon); err == nil {
+		if err := s.SetDeviceState(ctx, d.ID, state, noon, Record{Actor: "ada"}); err == nil {
 			t.Errorf("state %q was accepted", state)
 		}
 	}
-	if err := s.SetDeviceState(ctx, "none", Active, Actor{Name: "ada"}, noon); !errors.Is(err, ErrNotFound) {
+	if err := s.SetDeviceState(ctx, "none", Active, noon, Record{Actor: "ada"}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("unknown device: error %v, want ErrNotFound", err)
 	}
 }
@@ -130,7 +130,7 @@ func TestDevices(t *testing.T) {
 		{"oslo", "web-1", "linux"},
 		{"oslo", "berliner", "windows"},
 	} {
-		got, err := s.RedeemCode(ctx, hash(d.secret), Device{Hostname: d.hostname, OS: d.os, Pin: pin(i)}, noon)
+		got, err := s.RedeemCode(ctx, hash(d.secret), Device{Hostname: d.hostname, OS: d.os, Pin: pin(i)}, noon, Record{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,22 +147,22 @@ func TestDevices(t *testing.T) {
 		want  []string
 		total int
 	}{
-		{"all", DeviceQuery{}, []string{"50%_off", "berliner", "Beta", "web-1", "web-1", "web-2"}, 6},
-		{"first page", DeviceQuery{Limit: 2}, []string{"50%_off", "berliner"}, 6},
-		{"second page", DeviceQuery{Limit: 2, Offset: 2}, []string{"Beta", "web-1"}, 6},
-		{"behind the end", DeviceQuery{Offset: 6}, nil, 6},
-		{"negative", DeviceQuery{Limit: -1, Offset: -1}, []string{"50%_off", "berliner", "Beta", "web-1", "web-1", "web-2"}, 6},
-		{"part of a name", DeviceQuery{Text: "EB-"}, []string{"web-1", "web-1", "web-2"}, 3},
-		{"page of a search", DeviceQuery{Text: " web ", Limit: 1, Offset: 1}, []string{"web-1"}, 3},
-		{"site or name", DeviceQuery{Text: "berlin"}, []string{"berliner", "Beta", "web-2"}, 3},
-		{"system", DeviceQuery{Text: "Windows"}, []string{"50%_off", "berliner", "Beta"}, 3},
-		{"no wildcards", DeviceQuery{Text: "%"}, []string{"50%_off"}, 1},
-		{"no wildcards either", DeviceQuery{Text: "e_a"}, nil, 0},
-		{"quotes", DeviceQuery{Text: "' OR '1'='1"}, nil, 0},
-		{"id", DeviceQuery{Text: twins[1].ID}, []string{"web-1"}, 1},
-		{"address", DeviceQuery{Text: "10.255.0.2"}, []string{"web-1"}, 1},
-		{"nobody's address", DeviceQuery{Text: "10.255.0.3"}, nil, 0},
-		{"other family", DeviceQuery{Text: "::ffff:10.255.0.2"}, nil, 0},
+		{"all", DeviceQuery{Scope: everything}, []string{"50%_off", "berliner", "Beta", "web-1", "web-1", "web-2"}, 6},
+		{"first page", DeviceQuery{Scope: everything, Limit: 2}, []string{"50%_off", "berliner"}, 6},
+		{"second page", DeviceQuery{Scope: everything, Limit: 2, Offset: 2}, []string{"Beta", "web-1"}, 6},
+		{"behind the end", DeviceQuery{Scope: everything, Offset: 6}, nil, 6},
+		{"negative", DeviceQuery{Scope: everything, Limit: -1, Offset: -1}, []string{"50%_off", "berliner", "Beta", "web-1", "web-1", "web-2"}, 6},
+		{"part of a name", DeviceQuery{Scope: everything, Text: "EB-"}, []string{"web-1", "web-1", "web-2"}, 3},
+		{"page of a search", DeviceQuery{Scope: everything, Text: " web ", Limit: 1, Offset: 1}, []string{"web-1"}, 3},
+		{"site or name", DeviceQuery{Scope: everything, Text: "berlin"}, []string{"berliner", "Beta", "web-2"}, 3},
+		{"system", DeviceQuery{Scope: everything, Text: "Windows"}, []string{"50%_off", "berliner", "Beta"}, 3},
+		{"no wildcards", DeviceQuery{Scope: everything, Text: "%"}, []string{"50%_off"}, 1},
+		{"no wildcards either", DeviceQuery{Scope: everything, Text: "e_a"}, nil, 0},
+		{"quotes", DeviceQuery{Scope: everything, Text: "' OR '1'='1"}, nil, 0},
+		{"id", DeviceQuery{Scope: everything, Text: twins[1].ID}, []string{"web-1"}, 1},
+		{"address", DeviceQuery{Scope: everything, Text: "10.255.0.2"}, []string{"web-1"}, 1},
+		{"nobody's address", DeviceQuery{Scope: everything, Text: "10.255.0.3"}, nil, 0},
+		{"other family", DeviceQuery{Scope: everything, Text: "::ffff:10.255.0.2"}, nil, 0},
 	}
 	for _, test := range tests {
 		got, total, err := s.Devices(ctx, test.query)
@@ -177,7 +177,7 @@ func TestDevices(t *testing.T) {
 			t.Errorf("%s: total %d, want %d (-want +got):\n%s", test.name, total, test.total, diff)
 		}
 	}
-	same, _, err := s.Devices(ctx, DeviceQuery{Text: "web-1"})
+	same, _, err := s.Devices(ctx, DeviceQuery{Scope: everything, Text: "web-1"})
 	if err != nil || len(same) != 2 || same[0].ID >= same[1].ID {
 		t.Errorf("devices with one name are not in the order of their ids: %v, %v", same, err)
 	}
@@ -188,18 +188,18 @@ func TestPages(t *testing.T) {
 	s, ctx := openTest(t), t.Context()
 	addDevices(t, s, MaxPage+1)
 	for limit, want := range map[int]int{0: PageSize, 1: 1, MaxPage: MaxPage, MaxPage + 1: MaxPage} {
-		devices, total, err := s.Devices(ctx, DeviceQuery{Limit: limit})
+		devices, total, err := s.Devices(ctx, DeviceQuery{Scope: everything, Limit: limit})
 		if len(devices) != want || total != MaxPage+1 || err != nil {
 			t.Errorf("limit %d: %d devices of %d, %v, want %d", limit, len(devices), total, err, want)
 		}
-		lines, err := s.Records(ctx, RecordQuery{Limit: limit})
+		lines, err := s.Records(ctx, RecordQuery{Scope: everything, Limit: limit})
 		if len(lines) != want || err != nil {
 			t.Errorf("limit %d: %d lines, %v, want %d", limit, len(lines), err, want)
 		}
 	}
 	seen := make(map[string]bool)
 	for offset := 0; offset <= MaxPage+1; offset += 90 {
-		devices, _, err := s.Devices(ctx, DeviceQuery{Limit: 90, Offset: offset})
+		devices, _, err := s.Devices(ctx, DeviceQuery{Scope: everything, Limit: 90, Offset: offset})
 		if err != nil {
 			t.Fatal(err)
 		}

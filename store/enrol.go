@@ -22,9 +22,14 @@ const pinLength = 52
 // keeps its id, and keeps its state but for a pending one that the code approves.
 // A revoked device stays revoked.
 //
+// A machine that another device is known on, with another pin and not revoked, waits
+// for approval whatever the code says, and Replaces is that device's id.
+//
+// The record is device_enrolled; an actor that did leaves empty is who made the code.
+//
 // The error is [ErrCode], [ErrCodeExpired], [ErrCodeUsed] or [ErrTooManyPending];
 // no use is taken then.
-func (s *Store) RedeemCode(ctx context.Context, hash [32]byte, d Device, now time.Time) (Device, error) {
+func (s *Store) RedeemCode(ctx context.Context, hash [32]byte, d Device, now time.Time, did Record) (Device, error) {
 	if len(d.Pin) != pinLength {
 		return Device{}, fmt.Errorf("redeem enrolment code: the pin must have %d characters, not %d", pinLength, len(d.Pin))
 	}
@@ -34,7 +39,7 @@ func (s *Store) RedeemCode(ctx context.Context, hash [32]byte, d Device, now tim
 		if err != nil {
 			return err
 		}
-		stored, err = enrol(conn, code, d, now)
+		stored, err = enrol(conn, code, d, now, did)
 		return err
 	})
 	if err != nil {
@@ -64,7 +69,7 @@ func useCode(conn *sqlite.Conn, hash [32]byte, now time.Time) (Code, error) {
 }
 
 // enrol stores or refreshes a device that came with a code.
-func enrol(conn *sqlite.Conn, code Code, d Device, now time.Time) (Device, error) {
+func enrol(conn *sqlite.Conn, code Code, d Device, now time.Time, did Record) (Device, error) {
 	known, err := query(conn, "device_by_pin", named{":pin": d.Pin}, deviceRow)
 	if err != nil {
 		return Device{}, err
@@ -72,14 +77,19 @@ func enrol(conn *sqlite.Conn, code Code, d Device, now time.Time) (Device, error
 	again := len(known) > 0
 	if again {
 		d.ID, d.State, d.VirtualIP, d.CreatedAt = known[0].ID, known[0].State, known[0].VirtualIP, known[0].CreatedAt
+		d.Replaces = known[0].Replaces
 	} else {
 		d.ID, d.CreatedAt = fill(d.ID, now)
-		d.State, d.VirtualIP = Pending, netip.Addr{}
+		d.State, d.VirtualIP, d.Replaces = Pending, netip.Addr{}, ""
 	}
 	d.Site, d.LastSeen = code.Site, utc(now)
-	approved := d.State == Pending && code.AutoApprove
-	if approved {
-		d.State = Active
+	if d.State == Pending {
+		if d.Replaces, err = replaced(conn, d); err != nil {
+			return Device{}, err
+		}
+		if code.AutoApprove && d.Replaces == "" {
+			d.State = Active
+		}
 	}
 	if again {
 		err = run(conn, "device_enrol_again", enrolArgs(d))
@@ -89,13 +99,21 @@ func enrol(conn *sqlite.Conn, code Code, d Device, now time.Time) (Device, error
 	if err != nil {
 		return Device{}, err
 	}
-	return d, record(conn, Record{
-		At:       now,
-		DeviceID: d.ID,
-		Actor:    code.CreatedBy,
-		Kind:     deviceEnrolled,
-		Detail:   enrolDetail(code, again, approved),
-	})
+	return d, record(conn, did.otherwise(Record{
+		At: now, DeviceID: d.ID, Actor: code.CreatedBy, Kind: deviceEnrolled, Target: d.Hostname, Detail: enrolDetail(code, d, again),
+	}))
+}
+
+// replaced returns the id of the device that a pending one takes the place of, if any.
+func replaced(conn *sqlite.Conn, d Device) (string, error) {
+	if d.Replaces != "" { // what it says of its machine now does not undo that
+		return d.Replaces, nil
+	}
+	found, err := query(conn, "device_by_machine", named{":machine": d.Machine, ":pin": d.Pin}, deviceRow)
+	if err != nil || len(found) == 0 {
+		return "", err
+	}
+	return found[0].ID, nil
 }
 
 // addDevice stores a new device, unless too many wait for approval already.
@@ -127,18 +145,22 @@ func enrolArgs(d Device) named {
 		":link":          d.Link,
 		":machine":       d.Machine,
 		":site":          d.Site,
+		":replaces":      d.Replaces,
 		":last_seen":     nanos(d.LastSeen),
 	}
 }
 
 // enrolDetail says for the record how a device came in.
-func enrolDetail(code Code, again, approved bool) string {
+func enrolDetail(code Code, d Device, again bool) string {
 	detail := "with code " + code.ID
 	if again {
 		detail = "again, " + detail
 	}
-	if approved {
+	if code.AutoApprove && d.State == Active {
 		detail += ", which approves by itself"
+	}
+	if d.Replaces != "" {
+		detail += ", on the machine of device " + d.Replaces
 	}
 	return detail
 }

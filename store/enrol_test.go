@@ -16,14 +16,14 @@ func TestCode(t *testing.T) {
 	s, ctx := openTest(t), t.Context()
 	one := addCode(t, s, "one", Code{CreatedBy: "ada"})
 	many, err := s.AddCode(ctx, hash("many"), Code{
-		ID: "chosen", Uses: MaxUses, Used: 7, AutoApprove: true, Site: "Berlin", CreatedBy: "zoe",
+		ID: "chosen", Uses: MaxUses, Used: 7, Site: "Berlin", CreatedBy: "zoe",
 		CreatedAt: noon.Add(time.Second), ExpiresAt: noon.Add(time.Hour),
-	})
+	}, Record{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Code{
-		{ID: "chosen", Uses: MaxUses, AutoApprove: true, Site: "Berlin", CreatedBy: "zoe", CreatedAt: noon.Add(time.Second), ExpiresAt: noon.Add(time.Hour)},
+		{ID: "chosen", Uses: MaxUses, Site: "Berlin", CreatedBy: "zoe", CreatedAt: noon.Add(time.Second), ExpiresAt: noon.Add(time.Hour)},
 		{ID: one.ID, Uses: 1, CreatedBy: "ada", CreatedAt: noon, ExpiresAt: noon.Add(time.Hour)},
 	}
 	if diff := cmp.Diff(want, []Code{many, one}); diff != "" {
@@ -37,20 +37,20 @@ func TestCode(t *testing.T) {
 		t.Errorf("as listed (-want +got):\n%s", diff)
 	}
 	for _, uses := range []int{-1, MaxUses + 1} {
-		if _, err := s.AddCode(ctx, hash("bad"), Code{Uses: uses}); err == nil || !strings.Contains(err.Error(), "1 to 10000") {
+		if _, err := s.AddCode(ctx, hash("bad"), Code{Uses: uses}, Record{}); err == nil || !strings.Contains(err.Error(), "1 to 10000") {
 			t.Errorf("a code with %d uses: error %v, want it to name the limit", uses, err)
 		}
 	}
-	if _, err := s.AddCode(ctx, hash("one"), Code{}); !errors.Is(err, ErrConflict) {
+	if _, err := s.AddCode(ctx, hash("one"), Code{}, Record{}); !errors.Is(err, ErrConflict) {
 		t.Errorf("second code with one secret: error %v, want ErrConflict", err)
 	}
-	if err := s.DeleteCode(ctx, one.ID); err != nil {
+	if err := s.DeleteCode(ctx, one.ID, Record{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.DeleteCode(ctx, one.ID); !errors.Is(err, ErrNotFound) {
+	if err := s.DeleteCode(ctx, one.ID, Record{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("delete again: error %v, want ErrNotFound", err)
 	}
-	if _, err := s.RedeemCode(ctx, hash("one"), Device{Pin: pin(1)}, noon); !errors.Is(err, ErrCode) {
+	if _, err := s.RedeemCode(ctx, hash("one"), Device{Pin: pin(1)}, noon, Record{}); !errors.Is(err, ErrCode) {
 		t.Errorf("redeem a deleted code: error %v, want ErrCode", err)
 	}
 }
@@ -64,7 +64,7 @@ func TestRedeemCode(t *testing.T) {
 		Hostname: "pc-1", OS: "windows", OSVersion: "11", Arch: "amd64", AgentVersion: "1.0", Link: "wireguard-nt",
 		Machine: "m1", Pin: pin(1), State: Revoked, Site: "claimed",
 	}
-	got, err := s.RedeemCode(ctx, hash("approving"), facts, noon)
+	got, err := s.RedeemCode(ctx, hash("approving"), facts, noon, Record{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,22 +80,22 @@ func TestRedeemCode(t *testing.T) {
 			t.Errorf("%s: %v (-want +got):\n%s", what, err, diff)
 		}
 	}
-	second, err := s.RedeemCode(ctx, hash("asking"), Device{Hostname: "pc-2", Pin: pin(2)}, noon)
+	second, err := s.RedeemCode(ctx, hash("asking"), Device{Hostname: "pc-2", Pin: pin(2)}, noon, Record{})
 	if err != nil || second.State != Pending || second.Site != "" || second.ID == got.ID {
 		t.Errorf("device of a code that does not approve: %+v, %v", second, err)
 	}
 	if codes, err := s.Codes(ctx); err != nil || codes[0].Used != 1 || codes[1].Used != 1 {
 		t.Errorf("codes %+v, %v: both should be used once", codes, err)
 	}
-	all, err := s.Records(ctx, RecordQuery{DeviceID: got.ID})
+	all, err := s.Records(ctx, RecordQuery{Scope: everything, DeviceID: got.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
 	record := []Record{{
-		Seq: 1, At: noon, DeviceID: got.ID, Actor: "ada", Kind: "device_enrolled",
+		Seq: 3, At: noon, DeviceID: got.ID, Actor: "ada", Kind: "device_enrolled", Target: "pc-1", Result: Done,
 		Detail: "with code " + code.ID + ", which approves by itself", Hostname: "pc-1",
 	}}
-	if diff := cmp.Diff(record, all); diff != "" {
+	if diff := cmp.Diff(record, all, noHash); diff != "" {
 		t.Errorf("activity (-want +got):\n%s", diff)
 	}
 }
@@ -105,7 +105,7 @@ func TestRedeemCodeRefused(t *testing.T) {
 	s, ctx := openTest(t), t.Context()
 	addCode(t, s, "good", Code{})
 	addCode(t, s, "used", Code{})
-	if _, err := s.RedeemCode(ctx, hash("used"), Device{Pin: pin(1)}, noon); err != nil {
+	if _, err := s.RedeemCode(ctx, hash("used"), Device{Pin: pin(1)}, noon, Record{}); err != nil {
 		t.Fatal(err)
 	}
 	before := kinds(t, s)
@@ -123,18 +123,18 @@ func TestRedeemCodeRefused(t *testing.T) {
 		{"long pin", "good", pin(2) + "a", noon, nil},
 	}
 	for _, test := range tests {
-		_, err := s.RedeemCode(ctx, hash(test.secret), Device{Pin: test.pin}, test.now)
+		_, err := s.RedeemCode(ctx, hash(test.secret), Device{Pin: test.pin}, test.now, Record{})
 		if err == nil || test.want != nil && !errors.Is(err, test.want) {
 			t.Errorf("%s: error %v, want %v", test.name, err, test.want)
 		}
 	}
-	if _, total, err := s.Devices(ctx, DeviceQuery{}); total != 1 || err != nil {
+	if _, total, err := s.Devices(ctx, DeviceQuery{Scope: everything}); total != 1 || err != nil {
 		t.Errorf("%d devices, %v, want 1", total, err)
 	}
 	if after := kinds(t, s); after != before {
 		t.Errorf("activity %q, want %q", after, before)
 	}
-	if _, err := s.RedeemCode(ctx, hash("good"), Device{Pin: pin(2)}, noon.Add(time.Hour-1)); err != nil {
+	if _, err := s.RedeemCode(ctx, hash("good"), Device{Pin: pin(2)}, noon.Add(time.Hour-1), Record{}); err != nil {
 		t.Errorf("the good code in its last moment: %v", err)
 	}
 }
@@ -159,12 +159,12 @@ func TestEnrolAgain(t *testing.T) {
 			s, ctx := openTest(t), t.Context()
 			addCode(t, s, "first", Code{Site: "Berlin"})
 			addCode(t, s, "second", Code{Site: "Oslo", AutoApprove: test.approve})
-			first, err := s.RedeemCode(ctx, hash("first"), Device{Hostname: "old", Machine: "m1", Pin: pin(1)}, noon)
+			first, err := s.RedeemCode(ctx, hash("first"), Device{Hostname: "old", Machine: "m1", Pin: pin(1)}, noon, Record{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if test.state != Pending {
-				if err := s.SetDeviceState(ctx, first.ID, test.state, Actor{Name: "ada"}, noon); err != nil {
+				if err := s.SetDeviceState(ctx, first.ID, test.state, noon, Record{Actor: "ada"}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -173,7 +173,7 @@ func TestEnrolAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			later := noon.Add(time.Minute)
-			second, err := s.RedeemCode(ctx, hash("second"), Device{ID: "ignored", Hostname: "new", OS: "windows", Machine: "m2", Pin: pin(1)}, later)
+			second, err := s.RedeemCode(ctx, hash("second"), Device{ID: "ignored", Hostname: "new", OS: "windows", Machine: "m2", Pin: pin(1)}, later, Record{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -191,10 +191,10 @@ func TestEnrolAgain(t *testing.T) {
 			if diff := cmp.Diff(want, stored, cmpAddr); diff != "" {
 				t.Errorf("as stored (-want +got):\n%s", diff)
 			}
-			if _, total, err := s.Devices(ctx, DeviceQuery{}); total != 1 || err != nil {
+			if _, total, err := s.Devices(ctx, DeviceQuery{Scope: everything}); total != 1 || err != nil {
 				t.Errorf("%d devices, %v, want 1", total, err)
 			}
-			lines, err := s.Records(ctx, RecordQuery{Limit: 1})
+			lines, err := s.Records(ctx, RecordQuery{Scope: everything, Limit: 1})
 			if err != nil || lines[0].Kind != "device_enrolled" || !strings.Contains(lines[0].Detail, test.detail) {
 				t.Errorf("activity %+v, %v, want detail %q", lines, err, test.detail)
 			}
@@ -208,30 +208,30 @@ func TestTooManyPending(t *testing.T) {
 	addCode(t, s, "rollout", Code{Uses: MaxUses})
 	addCode(t, s, "approving", Code{AutoApprove: true})
 	enrolMany(t, s, Code{}, MaxPending-1)
-	if _, err := s.RedeemCode(ctx, hash("rollout"), Device{Pin: pin(MaxPending)}, noon); err != nil {
+	if _, err := s.RedeemCode(ctx, hash("rollout"), Device{Pin: pin(MaxPending)}, noon, Record{}); err != nil {
 		t.Fatalf("device %d: %v", MaxPending, err)
 	}
-	if _, err := s.RedeemCode(ctx, hash("rollout"), Device{Pin: pin(MaxPending + 1)}, noon); !errors.Is(err, ErrTooManyPending) {
+	if _, err := s.RedeemCode(ctx, hash("rollout"), Device{Pin: pin(MaxPending + 1)}, noon, Record{}); !errors.Is(err, ErrTooManyPending) {
 		t.Errorf("device %d: error %v, want ErrTooManyPending", MaxPending+1, err)
 	}
 	codes, err := s.Codes(ctx)
 	if err != nil || codes[0].Used+codes[1].Used != 1 {
 		t.Errorf("codes %+v, %v, want one use in all: a refusal takes none", codes, err)
 	}
-	if _, err := s.RedeemCode(ctx, hash("rollout"), Device{Pin: pin(3)}, noon); err != nil {
+	if _, err := s.RedeemCode(ctx, hash("rollout"), Device{Pin: pin(3)}, noon, Record{}); err != nil {
 		t.Errorf("a device that is pending already: %v", err)
 	}
-	if _, err := s.RedeemCode(ctx, hash("approving"), Device{Pin: pin(MaxPending + 2)}, noon); err != nil {
+	if _, err := s.RedeemCode(ctx, hash("approving"), Device{Pin: pin(MaxPending + 2)}, noon, Record{}); err != nil {
 		t.Errorf("a device that does not become pending: %v", err)
 	}
 	first, err := s.DeviceByPin(ctx, pin(1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SetDeviceState(ctx, first.ID, Active, Actor{Name: "ada"}, noon); err != nil {
+	if err := s.SetDeviceState(ctx, first.ID, Active, noon, Record{Actor: "ada"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.RedeemCode(ctx, hash("rollout"), Device{Pin: pin(MaxPending + 1)}, noon); err != nil {
+	if _, err := s.RedeemCode(ctx, hash("rollout"), Device{Pin: pin(MaxPending + 1)}, noon, Record{}); err != nil {
 		t.Errorf("after one approval: %v", err)
 	}
 }
@@ -244,13 +244,13 @@ func TestRedeemCodeAtOnce(t *testing.T) {
 			s, ctx := openTest(t), t.Context()
 			addCode(t, s, "secret", Code{Uses: uses})
 			errs := atOnce(100, func(i int) error {
-				_, err := s.RedeemCode(ctx, hash("secret"), Device{Hostname: fmt.Sprint(i), Pin: pin(i)}, noon)
+				_, err := s.RedeemCode(ctx, hash("secret"), Device{Hostname: fmt.Sprint(i), Pin: pin(i)}, noon, Record{})
 				return err
 			})
 			if n := count(t, errs, ErrCodeUsed); n != uses {
 				t.Errorf("%d of 100 redeemed the code, want %d", n, uses)
 			}
-			if _, total, err := s.Devices(ctx, DeviceQuery{}); total != uses || err != nil {
+			if _, total, err := s.Devices(ctx, DeviceQuery{Scope: everything}); total != uses || err != nil {
 				t.Errorf("%d devices, %v, want %d", total, err, uses)
 			}
 			if n := strings.Count(kinds(t, s), "device_enrolled"); n != uses {

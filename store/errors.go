@@ -31,6 +31,19 @@ var (
 	ErrRevision = errors.New("overrides were changed meanwhile")
 	// ErrPoolExhausted means that every address of the pool has been given.
 	ErrPoolExhausted = errors.New("no virtual IP address is left in the pool")
+	// ErrLastAdmin means that the change would leave the engine without an
+	// administrator who is not locked.
+	ErrLastAdmin = errors.New("the last administrator must stay")
+	// ErrFactorUsed means that a one-time code, or a later one, was used already.
+	ErrFactorUsed = errors.New("one-time code was used already")
+	// ErrTooManyFactors means that an operator has [MaxPasskeys] passkeys already.
+	ErrTooManyFactors = errors.New("operator has too many passkeys")
+	// ErrNotVerified means that no second factor was proven since, or that the
+	// proof was spent already.
+	ErrNotVerified = errors.New("second factor has not been proven")
+	// ErrReplaces means that the caller has to decide what becomes of the device
+	// that was known on the same machine before.
+	ErrReplaces = errors.New("another device of the same machine is still trusted")
 
 	// ErrNewer means that the database was made by a newer Borealis.
 	ErrNewer = errors.New("database is newer than this program")

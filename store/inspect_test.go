@@ -65,8 +65,8 @@ func TestOpenRefuses(t *testing.T) {
 		want       error
 		text       []string
 	}{
-		{"newer", closedFile(t, "PRAGMA user_version = 99"), nil, ErrNewer, []string{"schema version 99", "up to 2"}},
-		{"next", closedFile(t, "PRAGMA user_version = 3"), nil, ErrNewer, []string{"schema version 3", "up to 2"}},
+		{"newer", closedFile(t, "PRAGMA user_version = 99"), nil, ErrNewer, []string{"schema version 99", "up to 3"}},
+		{"next", closedFile(t, "PRAGMA user_version = 4"), nil, ErrNewer, []string{"schema version 4", "up to 3"}},
 		{"newer and unknown", closedFile(t, "PRAGMA user_version = 99", "DROP TABLE setting"), nil, ErrNewer, nil},
 		{"another program's", other, nil, ErrForeign, nil},
 		{"another program's id", closedFile(t, "PRAGMA application_id = 7"), nil, ErrForeign, nil},
@@ -151,7 +151,7 @@ func TestOpenAfterCrash(t *testing.T) {
 				return
 			}
 			crashed := openAt(t, path)
-			got, total, err := crashed.Devices(t.Context(), DeviceQuery{})
+			got, total, err := crashed.Devices(t.Context(), DeviceQuery{Scope: everything})
 			if err != nil || total != len(devices) || !slices.ContainsFunc(got, func(d Device) bool { return d == devices[19] }) {
 				t.Errorf("%d devices, %v, want %d", total, err, len(devices))
 			}
@@ -167,7 +167,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("a sound database: %v", err)
 	}
 	conn := openRaw(t, s.path(t))
-	do(t, conn, "PRAGMA foreign_keys = OFF", "INSERT INTO session VALUES ('i', zeroblob(32), 'nobody', 1, 1, 1, '', '')")
+	do(t, conn, "PRAGMA foreign_keys = OFF", "INSERT INTO session VALUES ('i', zeroblob(32), 'nobody', 1, 1, 1, '', '', 'oidc', NULL, NULL)")
 	if err := s.Check(t.Context()); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "session") {
 		t.Errorf("a row that refers to nothing: error %v, want ErrDamaged", err)
 	}
@@ -228,10 +228,12 @@ func TestMigrate(t *testing.T) {
 		}
 		return fmt.Sprint(strings.Join(names, " "), " version ", version, " ours ", id == fmt.Sprint(applicationID))
 	}
-	scripts := []string{
-		"CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);",
-		"CREATE TABLE b (x INTEGER) STRICT; INSERT INTO b SELECT x + 1 FROM a;",
-		"-- something about the data\nUPDATE a SET x = 7;\n",
+	steps := []migration{
+		{script: "CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);"},
+		{script: "CREATE TABLE b (x INTEGER) STRICT;", after: func(conn *sqlite.Conn) error {
+			return sqlitex.ExecuteTransient(conn, "INSERT INTO b SELECT x + 1 FROM a", nil)
+		}},
+		{script: "-- something about the data\nUPDATE a SET x = 7;\n"},
 	}
 	t.Run("step by step", func(t *testing.T) {
 		t.Parallel()
@@ -241,7 +243,7 @@ func TestMigrate(t *testing.T) {
 				continue
 			}
 			for range 2 { // the second time there is nothing to do
-				if err := migrate(ctx, conn, scripts[:n]); err != nil {
+				if err := migrate(ctx, conn, steps[:n]); err != nil {
 					t.Fatal(err)
 				}
 				if got := schema(conn); got != want {
@@ -254,26 +256,29 @@ func TestMigrate(t *testing.T) {
 				t.Error("a script ran twice")
 			}
 		})
-		if err := migrate(ctx, conn, scripts[:1]); !errors.Is(err, ErrNewer) {
+		if err := migrate(ctx, conn, steps[:1]); !errors.Is(err, ErrNewer) {
 			t.Errorf("back to 1: error %v, want ErrNewer", err)
 		}
 	})
 	t.Run("all or nothing", func(t *testing.T) {
 		t.Parallel()
 		conn := open(t)
-		if err := migrate(ctx, conn, scripts[:1]); err != nil {
+		if err := migrate(ctx, conn, steps[:1]); err != nil {
 			t.Fatal(err)
 		}
-		for _, bad := range []string{"CREATE TABLE b (x)", "SELEC 1", "INSERT INTO a VALUES ('text')"} {
-			err := migrate(ctx, conn, []string{scripts[0], scripts[1], "CREATE TABLE c (x); " + bad})
+		failing := migration{script: "CREATE TABLE c (x)", after: func(*sqlite.Conn) error { return errors.New("no luck") }}
+		for _, bad := range []migration{
+			{script: "CREATE TABLE c (x); CREATE TABLE b (x)"}, {script: "SELEC 1"}, {script: "INSERT INTO a VALUES ('text')"}, failing,
+		} {
+			err := migrate(ctx, conn, []migration{steps[0], steps[1], bad})
 			if err == nil || !strings.Contains(err.Error(), "migration 3") {
-				t.Errorf("%s: error %v, want it to name migration 3", bad, err)
+				t.Errorf("%s: error %v, want it to name migration 3", bad.script, err)
 			}
 			if got, want := schema(conn), "a version 1 ours true"; got != want {
-				t.Errorf("after %s: %q, want %q", bad, got, want)
+				t.Errorf("after %s: %q, want %q", bad.script, got, want)
 			}
 		}
-		if err := migrate(ctx, conn, scripts); err != nil {
+		if err := migrate(ctx, conn, steps); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
 	})

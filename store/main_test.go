@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -20,6 +22,12 @@ func TestMain(m *testing.M) {
 
 // noon is the moment at which most tests happen.
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 123456789, time.UTC)
+
+// noHash compares records without their hashes, which tests of the chain look at.
+var noHash = cmpopts.IgnoreFields(Record{}, "Hash")
+
+// everything is the scope of who may see it.
+var everything = Scope{All: true}
 
 // openTest opens a new database that is closed at the end of the test.
 func openTest(t testing.TB) *Store {
@@ -55,6 +63,26 @@ func openRaw(t testing.TB, path string) *sqlite.Conn {
 		}
 	})
 	return conn
+}
+
+// openOld makes a database as the first programs made it, with that many of the
+// schema's scripts, and opens it without this package.
+func openOld(t testing.TB, version int) (path string, conn *sqlite.Conn) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "borealis.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	conn = openRaw(t, path)
+	do(t, conn, "PRAGMA journal_mode = WAL")
+	steps, err := migrations()
+	if err == nil {
+		err = migrate(t.Context(), conn, steps[:version])
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, conn
 }
 
 // do runs statements on a raw connection.
@@ -94,7 +122,7 @@ func pin(n int) string { return fmt.Sprintf("%052d", n) }
 // addOperator stores an operator.
 func addOperator(t testing.TB, s *Store, name string) Operator {
 	t.Helper()
-	o, err := s.AddOperator(t.Context(), Operator{Name: name, PasswordHash: "$argon2id$x", Role: "admin", CreatedAt: noon})
+	o, err := s.AddOperator(t.Context(), Operator{Name: name, PasswordHash: "$argon2id$x", Role: "admin", CreatedAt: noon}, Record{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +133,7 @@ func addOperator(t testing.TB, s *Store, name string) Operator {
 func addCode(t testing.TB, s *Store, secret string, c Code) Code {
 	t.Helper()
 	c.CreatedAt, c.ExpiresAt = noon, noon.Add(time.Hour)
-	c, err := s.AddCode(t.Context(), hash(secret), c)
+	c, err := s.AddCode(t.Context(), hash(secret), c, Record{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +153,7 @@ func enrolMany(t testing.TB, s *Store, code Code, n int) []Device {
 	err := s.write(t.Context(), func(conn *sqlite.Conn) (err error) {
 		for i := range devices {
 			d := Device{Hostname: fmt.Sprintf("pc-%d", i+1), OS: "windows", Pin: pin(i + 1)}
-			if devices[i], err = enrol(conn, code, d, noon); err != nil {
+			if devices[i], err = enrol(conn, code, d, noon, Record{}); err != nil {
 				return err
 			}
 		}
@@ -153,7 +181,7 @@ func addTunnel(t testing.TB, s *Store, id string, d Device) Tunnel {
 // kinds are the kinds of all activity, oldest first.
 func kinds(t testing.TB, s *Store) string {
 	t.Helper()
-	all, err := s.Records(context.WithoutCancel(t.Context()), RecordQuery{Limit: MaxPage})
+	all, err := s.Records(context.WithoutCancel(t.Context()), RecordQuery{Scope: everything, Limit: MaxPage})
 	if err != nil {
 		t.Fatal(err)
 	}

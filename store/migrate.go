@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -17,14 +18,26 @@ import (
 //go:embed sql/migrations/*.sql
 var migrationFiles embed.FS
 
-// migrations returns the scripts that make the schema, in order. Script N is
-// named NNN_something.sql, starting with 001.
-func migrations() ([]string, error) {
+// A migration is one step of the schema: a script, and for what SQL cannot do a
+// function that is called after it in the same transaction.
+type migration struct {
+	script string
+	after  func(*sqlite.Conn) error
+}
+
+// afterScript are the functions of migrations by number.
+var afterScript = map[int]func(*sqlite.Conn) error{
+	3: chainActivity,
+}
+
+// migrations returns the steps that make the schema, in order. The script of step N
+// is named NNN_something.sql, starting with 001.
+func migrations() ([]migration, error) {
 	names, err := fs.Glob(migrationFiles, "sql/migrations/*.sql")
 	if err != nil {
 		return nil, err
 	}
-	scripts := make([]string, 0, len(names))
+	steps := make([]migration, 0, len(names))
 	for i, name := range names { // sorted by Glob
 		if number := fmt.Sprintf("%03d_", i+1); path.Base(name)[:len(number)] != number {
 			return nil, fmt.Errorf("migration %s: its name should begin with %s", name, number)
@@ -33,32 +46,62 @@ func migrations() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		scripts = append(scripts, string(script))
+		steps = append(steps, migration{script: string(script), after: afterScript[i+1]})
 	}
-	return scripts, nil
+	return steps, nil
 }
 
-// migrate applies the scripts that the database has not had yet, in a single
+// migrate applies the steps that the database has not had yet, in a single
 // transaction. Another process may have done so since the file was inspected.
-func migrate(ctx context.Context, conn *sqlite.Conn, scripts []string) (err error) {
+func migrate(ctx context.Context, conn *sqlite.Conn, steps []migration) (err error) {
 	end, err := begin(ctx, conn)
 	if err != nil {
 		return err
 	}
 	defer end(&err)
-	version, err := schemaVersion(conn, len(scripts))
+	version, err := schemaVersion(conn, len(steps))
 	if err != nil {
 		return err
 	}
-	for i, script := range scripts[version:] {
-		if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
+	for i, step := range steps[version:] {
+		if err := step.apply(conn); err != nil {
 			return fmt.Errorf("migration %d: %w", version+i+1, err)
 		}
 	}
 	// Written each time, for SQLite opens a file that it cannot write without a word.
-	mark := fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;", applicationID, len(scripts))
+	mark := fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;", applicationID, len(steps))
 	if err := sqlitex.ExecuteScript(conn, mark, nil); err != nil {
-		return fmt.Errorf("note schema version %d: %w", len(scripts), err)
+		return fmt.Errorf("note schema version %d: %w", len(steps), err)
 	}
 	return nil
+}
+
+func (m migration) apply(conn *sqlite.Conn) error {
+	if err := sqlitex.ExecuteScript(conn, m.script, nil); err != nil || m.after == nil {
+		return err
+	}
+	return m.after(conn)
+}
+
+// chainActivity makes lines of the audit chain of what was on record before there
+// was one, in the order in which it happened.
+func chainActivity(conn *sqlite.Conn) error {
+	const old = "SELECT at, device_id, tunnel_id, actor, kind, reason, detail FROM activity ORDER BY id"
+	err := sqlitex.ExecuteTransient(conn, old, &sqlitex.ExecOptions{
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			return record(conn, Record{
+				At:       time.Unix(0, stmt.GetInt64("at")),
+				Actor:    stmt.GetText("actor"),
+				Kind:     stmt.GetText("kind"),
+				DeviceID: stmt.GetText("device_id"),
+				TunnelID: stmt.GetText("tunnel_id"),
+				Reason:   stmt.GetText("reason"),
+				Detail:   stmt.GetText("detail"),
+			})
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return sqlitex.ExecuteTransient(conn, "DROP TABLE activity", nil)
 }

@@ -118,13 +118,7 @@ func setOverrides(conn *sqlite.Conn, deviceID string, revision int64, all []Over
 		did = []Record{{}}
 	}
 	for _, a := range did {
-		if a.DeviceID == "" {
-			a.DeviceID = deviceID
-		}
-		if a.Kind == "" {
-			a.Kind = portsChanged
-		}
-		if err := record(conn, a); err != nil {
+		if err := record(conn, a.otherwise(Record{DeviceID: deviceID, Kind: portsChanged})); err != nil {
 			return err
 		}
 	}

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 // someOverrides are two services and two custom ports, in the order in which they
@@ -49,9 +47,9 @@ func TestOverrides(t *testing.T) {
 	if revision, all, err := s.Overrides(ctx, devices[1].ID); revision != 0 || len(all) != 0 || err != nil {
 		t.Errorf("another device: %d, %+v, %v", revision, all, err)
 	}
-	lines, err := s.Records(ctx, RecordQuery{DeviceID: id, Limit: 1})
-	wantLine := Record{Seq: 3, At: noon, DeviceID: id, Actor: "nora", Kind: "ports_changed", Detail: "RDP closed", Hostname: "pc-1"}
-	if diff := cmp.Diff([]Record{wantLine}, lines); diff != "" || err != nil {
+	lines, err := s.Records(ctx, RecordQuery{Scope: everything, DeviceID: id, Limit: 1})
+	wantLine := Record{Seq: 3, At: noon, DeviceID: id, Actor: "nora", Kind: "ports_changed", Result: Done, Detail: "RDP closed", Hostname: "pc-1"}
+	if diff := cmp.Diff([]Record{wantLine}, lines, noHash); diff != "" || err != nil {
 		t.Errorf("activity: %v (-want +got):\n%s", err, diff)
 	}
 	if revision, err := s.SetOverrides(ctx, id, 1, nil); revision != 2 || err != nil {
@@ -182,14 +180,14 @@ func TestOverridesExpire(t *testing.T) {
 	if diff := cmp.Diff(someOverrides()[:3], all); diff != "" || revision != 2 || err != nil {
 		t.Errorf("what is left: %d, %v (-want +got):\n%s", revision, err, diff)
 	}
-	lines, err := s.Records(ctx, RecordQuery{DeviceID: devices[0].ID, Limit: 1})
+	lines, err := s.Records(ctx, RecordQuery{Scope: everything, DeviceID: devices[0].ID, Limit: 1})
 	if err != nil || lines[0].Kind != "port_override_expired" || lines[0].Detail != "ssh was allowed by nora until 2026-11-22 12:30 UTC" {
 		t.Errorf("activity %+v, %v", lines, err)
 	}
 	if ids, err := s.ExpireOverrides(ctx, noon.Add(time.Hour)); len(ids) != 1 || err != nil {
 		t.Errorf("the last one: %v, %v", ids, err)
 	}
-	lines, err = s.Records(ctx, RecordQuery{DeviceID: devices[0].ID, Limit: 1})
+	lines, err = s.Records(ctx, RecordQuery{Scope: everything, DeviceID: devices[0].ID, Limit: 1})
 	if err != nil || lines[0].Detail != "5000-5010/udp (media ☃) was allowed by nora until 2026-11-22 13:00 UTC" {
 		t.Errorf("activity %+v, %v", lines, err)
 	}
@@ -203,22 +201,10 @@ func TestOverridesExpire(t *testing.T) {
 // TestOldDatabaseGetsOverrides opens a file that was made before there were any.
 func TestOldDatabaseGetsOverrides(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "borealis.db")
+	path, conn := openOld(t, 1)
+	do(t, conn, "INSERT INTO device VALUES ('d', '"+pin(1)+"', 'active', 'pc-1', '', '', '', '', '', '', '', NULL, 1, 1)")
 	s := openAt(t, path)
-	d := addDevices(t, s, 1)[0]
-	err := s.write(t.Context(), func(conn *sqlite.Conn) error {
-		return sqlitex.ExecuteScript(conn, `DROP TABLE port_override; ALTER TABLE device DROP COLUMN ports_revision`, nil)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	conn := openRaw(t, path)
-	do(t, conn, "PRAGMA user_version = 1")
-	s = openAt(t, path)
-	if revision, err := s.SetOverrides(t.Context(), d.ID, 0, someOverrides()); revision != 1 || err != nil {
+	if revision, err := s.SetOverrides(t.Context(), "d", 0, someOverrides()); revision != 1 || err != nil {
 		t.Errorf("revision %d, %v", revision, err)
 	}
 }

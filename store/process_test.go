@@ -25,7 +25,7 @@ func TestChild(t *testing.T) {
 	case "redeem":
 		s := openAt(t, path)
 		for i := range 40 {
-			_, err := s.RedeemCode(t.Context(), hash("secret"), Device{Pin: pin(os.Getpid()*100 + i)}, noon)
+			_, err := s.RedeemCode(t.Context(), hash("secret"), Device{Pin: pin(os.Getpid()*100 + i)}, noon, Record{})
 			if err == nil {
 				fmt.Println("redeemed")
 			} else if !errors.Is(err, ErrCodeUsed) {
@@ -84,7 +84,7 @@ func TestProcessesShareAFile(t *testing.T) {
 	for _, n := range redeemed {
 		sum += n
 	}
-	if _, total, err := s.Devices(t.Context(), DeviceQuery{}); sum != uses || total != uses || err != nil {
+	if _, total, err := s.Devices(t.Context(), DeviceQuery{Scope: everything}); sum != uses || total != uses || err != nil {
 		t.Errorf("%v uses, %d devices, %v, want %d", redeemed, total, err, uses)
 	}
 	if err := s.Check(t.Context()); err != nil {

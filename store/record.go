@@ -1,32 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"zombiezen.com/go/sqlite"
-)
-
-// MaxPage is the most rows that a query with a limit returns; PageSize is what
-// it returns when no limit is given.
-const (
-	MaxPage  = 1000
-	PageSize = 100
-)
-
-// Kinds of activity that the store records by itself.
-const (
-	deviceEnrolled    = "device_enrolled"
-	deviceApproved    = "device_approved"
-	deviceQuarantined = "device_quarantined"
-	deviceRevoked     = "device_revoked"
-	tunnelRequested   = "tunnel_requested"
-	tunnelDown        = "tunnel_down"
-
-	portsChanged        = "ports_changed"
-	portOverrideExpired = "port_override_expired"
 )
 
 // Actor is who does something, and from where.
@@ -36,7 +19,9 @@ type Actor struct {
 	Source  string // the address that it came from; empty: this host
 }
 
-// Record is one line of what happened. Lines are never changed nor removed.
+// Record is one line of the audit chain: what happened. Lines are never changed
+// nor removed. Detail holds up to [MaxDetail] bytes and the other texts up to
+// [MaxText]; what is longer is cut, and what is not UTF-8 is replaced.
 type Record struct {
 	Seq      int64 // 1 for the first line, and one more for each that follows
 	At       time.Time
@@ -50,8 +35,15 @@ type Record struct {
 	Result   string // [Done], [Refused] or [Failed]; empty is Done
 	Reason   string
 	Detail   string
-	Hostname string // of the device as it is called now; only read, never stored
+	Hash     [32]byte // the line's [Record.Digest] as it was stored; only read
+	Hostname string   // of the device as it is called now; only read, never stored
 }
+
+// The longest texts of a [Record], in bytes.
+const (
+	MaxDetail = 4096
+	MaxText   = 512
+)
 
 // What came of something that is on record.
 const (
@@ -66,72 +58,117 @@ func (r Record) By(a Actor) Record {
 	return r
 }
 
-// RecordQuery chooses lines of activity.
-type RecordQuery struct {
-	DeviceID string // empty: of all devices and of none
-	Before   int64  // only lines with a smaller Seq, to continue a list; zero: from the newest
-	Limit    int    // zero: [PageSize]; never more than [MaxPage]
+// by is the record's actor.
+func (r Record) by() Actor { return Actor{Name: r.Actor, Session: r.Session, Source: r.Source} }
+
+// otherwise is the record with what it leaves empty taken from another one.
+func (r Record) otherwise(o Record) Record {
+	if r.At.IsZero() {
+		r.At = o.At
+	}
+	r.Actor = cmp.Or(r.Actor, o.Actor)
+	r.Session = cmp.Or(r.Session, o.Session)
+	r.Source = cmp.Or(r.Source, o.Source)
+	r.Kind = cmp.Or(r.Kind, o.Kind)
+	r.DeviceID = cmp.Or(r.DeviceID, o.DeviceID)
+	r.TunnelID = cmp.Or(r.TunnelID, o.TunnelID)
+	r.Target = cmp.Or(r.Target, o.Target)
+	r.Result = cmp.Or(r.Result, o.Result)
+	r.Reason = cmp.Or(r.Reason, o.Reason)
+	r.Detail = cmp.Or(r.Detail, o.Detail)
+	return r
 }
 
-// AddRecord records a; its Seq and Hostname are ignored and a zero At is now.
-func (s *Store) AddRecord(ctx context.Context, a Record) error {
+// AddRecord appends r to the chain; its Seq, Hash and Hostname are ignored and a
+// zero At is now.
+func (s *Store) AddRecord(ctx context.Context, r Record) error {
 	err := s.write(ctx, func(conn *sqlite.Conn) error {
-		return record(conn, a)
+		return record(conn, r)
 	})
 	if err != nil {
-		return fmt.Errorf("add activity %q: %w", a.Kind, err)
+		return fmt.Errorf("add record %q: %w", r.Kind, err)
 	}
 	return nil
 }
 
-// Records returns the lines that q asks for, newest first.
-func (s *Store) Records(ctx context.Context, q RecordQuery) ([]Record, error) {
-	file, args := "record_list", named{":before": q.Before, ":limit": page(q.Limit)}
-	if q.DeviceID != "" {
-		file = "record_list_device"
-		args[":device_id"] = q.DeviceID
-	}
-	all, err := readAll(ctx, s, file, args, recordRow)
+// record appends one line to the chain inside the caller's transaction, which must
+// be one that writes: nobody else can append meanwhile.
+func record(conn *sqlite.Conn, r Record) error {
+	r, err := r.storable()
 	if err != nil {
-		return nil, fmt.Errorf("list activity: %w", err)
+		return err
 	}
-	return all, nil
-}
-
-// record writes one line of activity inside the caller's transaction.
-func record(conn *sqlite.Conn, a Record) error {
-	if a.Kind == "" {
-		return errors.New("record activity: the kind must not be empty")
+	seq, last, err := head(conn)
+	if err != nil {
+		return err
 	}
+	r.Seq = seq + 1
+	r.Hash = r.Digest(last)
 	return run(conn, "record_add", named{
-		":at":        nanos(orNow(a.At)),
-		":device_id": text(a.DeviceID),
-		":tunnel_id": text(a.TunnelID),
-		":actor":     a.Actor,
-		":kind":      a.Kind,
-		":reason":    a.Reason,
-		":detail":    a.Detail,
+		":seq":       r.Seq,
+		":at":        nanos(r.At),
+		":actor":     r.Actor,
+		":session":   r.Session,
+		":source":    r.Source,
+		":kind":      r.Kind,
+		":device_id": text(r.DeviceID),
+		":tunnel_id": text(r.TunnelID),
+		":target":    r.Target,
+		":result":    r.Result,
+		":reason":    r.Reason,
+		":detail":    r.Detail,
+		":hash":      r.Hash[:],
 	})
 }
 
-// page is the number of rows to ask the database for.
-func page(limit int) int {
-	if limit <= 0 {
-		return PageSize
+// storable is the record as it will be read back.
+func (r Record) storable() (Record, error) {
+	r.At, r.Result = orNow(r.At), cmp.Or(r.Result, Done)
+	for _, field := range []*string{
+		&r.Actor, &r.Session, &r.Source, &r.Kind, &r.DeviceID, &r.TunnelID, &r.Target, &r.Result, &r.Reason,
+	} {
+		*field = bounded(*field, MaxText)
 	}
-	return min(limit, MaxPage)
+	r.Detail = bounded(r.Detail, MaxDetail)
+	switch {
+	case r.Kind == "":
+		return Record{}, errors.New("a record needs a kind")
+	case r.Result != Done && r.Result != Refused && r.Result != Failed:
+		return Record{}, fmt.Errorf("a record's result is %q, not one of %s, %s and %s", r.Result, Done, Refused, Failed)
+	}
+	return r, nil
+}
+
+// bounded is s as valid UTF-8 without NUL, which SQLite's texts cannot hold, cut
+// between two characters to at most that many bytes.
+func bounded(s string, most int) string {
+	const replacement = "\uFFFD"
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, replacement), "\x00", replacement)
+	if len(s) <= most {
+		return s
+	}
+	for !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }
 
 func recordRow(stmt *sqlite.Stmt) (Record, error) {
-	return Record{
-		Seq:      stmt.GetInt64("id"),
+	r := Record{
+		Seq:      stmt.GetInt64("seq"),
 		At:       instant(stmt, "at"),
+		Actor:    stmt.GetText("actor"),
+		Session:  stmt.GetText("session"),
+		Source:   stmt.GetText("source"),
+		Kind:     stmt.GetText("kind"),
 		DeviceID: stmt.GetText("device_id"),
 		TunnelID: stmt.GetText("tunnel_id"),
-		Actor:    stmt.GetText("actor"),
-		Kind:     stmt.GetText("kind"),
+		Target:   stmt.GetText("target"),
+		Result:   stmt.GetText("result"),
 		Reason:   stmt.GetText("reason"),
 		Detail:   stmt.GetText("detail"),
 		Hostname: stmt.GetText("hostname"),
-	}, nil
+	}
+	stmt.GetBytes("hash", r.Hash[:])
+	return r, nil
 }

@@ -1,8 +1,7 @@
 package store
 
 import (
-	"context"
-	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,66 +10,112 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-func TestActivity(t *testing.T) {
-	t.Parallel()
-	s, ctx := openTest(t), t.Context()
-	devices := addDevices(t, s, 2) // lines 1 and 2
-	lines := []Record{
-		{Seq: 3, At: noon, DeviceID: devices[0].ID, TunnelID: "t1", Actor: "ada", Kind: "tunnel_up", Reason: "r", Detail: "d\x00\n\xff", Hostname: "pc-1"},
-		{Seq: 4, At: noon.Add(-time.Hour), Actor: "eve", Kind: "sign_in_failed", Detail: "from 192.0.2.1"},
-		{Seq: 5, At: noon, DeviceID: "no such device", Kind: "agent_offline"},
-		{Seq: 6, At: noon, DeviceID: devices[1].ID, Kind: "agent_online", Hostname: "pc-2"},
-		{Seq: 7, At: noon, DeviceID: devices[0].ID, Kind: "agent_online", Hostname: "pc-1"},
-	}
-	for _, a := range lines {
-		a.Seq, a.Hostname = 99, "ignored"
-		if err := s.AddRecord(ctx, a); err != nil {
+// addRecords appends records.
+func addRecords(t testing.TB, s *Store, records ...Record) {
+	t.Helper()
+	for _, r := range records {
+		if err := s.AddRecord(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tests := []struct {
-		name  string
-		query RecordQuery
-		want  []Record
-	}{
-		{"newest", RecordQuery{Limit: 2}, []Record{lines[4], lines[3]}},
-		{"before", RecordQuery{Limit: 2, Before: 6}, []Record{lines[2], lines[1]}},
-		{"of a device", RecordQuery{DeviceID: devices[0].ID, Limit: 2}, []Record{lines[4], lines[0]}},
-		{"of a device before", RecordQuery{DeviceID: devices[0].ID, Limit: 1, Before: 7}, []Record{lines[0]}},
-		{"before the first", RecordQuery{Before: 1}, nil},
-		{"of nobody", RecordQuery{DeviceID: "none"}, nil},
+}
+
+// lastRecord is the newest line without its number and hash.
+func lastRecord(t testing.TB, s *Store) Record {
+	t.Helper()
+	lines, err := s.Records(t.Context(), RecordQuery{Scope: everything, Limit: 1})
+	if err != nil || len(lines) != 1 {
+		t.Fatal(lines, err)
 	}
-	for _, test := range tests {
-		got, err := s.Records(ctx, test.query)
-		if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
-			t.Errorf("%s: %v (-want +got):\n%s", test.name, err, diff)
-		}
+	lines[0].Seq, lines[0].Hash = 0, [32]byte{}
+	return lines[0]
+}
+
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	s, ctx := openTest(t), t.Context()
+	d := addDevices(t, s, 1)[0] // line 1
+	full := Record{
+		At: noon, Actor: "ada", Session: "s1", Source: "192.0.2.1", Kind: "tunnel_up", DeviceID: d.ID, TunnelID: "t1",
+		Target: "pc", Result: Refused, Reason: "r", Detail: "two\nlines",
 	}
-	if err := s.UpdateDevice(ctx, devices[1].ID, DeviceFacts{Hostname: "renamed", Seen: noon}); err != nil {
+	ignored := full
+	ignored.Seq, ignored.Hash, ignored.Hostname = 99, hash("x"), "ignored"
+	addRecords(t, s, ignored)
+	want := full
+	want.Seq, want.Hostname = 2, "pc-1"
+	got, err := s.Records(ctx, RecordQuery{Scope: everything, Limit: 1})
+	if diff := cmp.Diff([]Record{want}, got, noHash); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if err := s.UpdateDevice(ctx, d.ID, DeviceFacts{Hostname: "renamed", Seen: noon}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Records(ctx, RecordQuery{Before: 7, Limit: 1}); err != nil || got[0].Hostname != "renamed" {
-		t.Errorf("after the device was renamed: %+v, %v", got, err)
-	}
-	if err := s.AddRecord(ctx, Record{}); err == nil {
-		t.Error("activity without a kind was stored")
+	if got := lastRecord(t, s).Hostname; got != "renamed" {
+		t.Errorf("the host name of a renamed device is %q", got)
 	}
 	before := time.Now()
-	if err := s.AddRecord(ctx, Record{Kind: "signed_in"}); err != nil {
-		t.Fatal(err)
+	addRecords(t, s, Record{Kind: "signed_in"})
+	if got := lastRecord(t, s); got.At.Before(before) || got.At.After(time.Now()) || got.Result != Done {
+		t.Errorf("a record without time and result: %+v, want it to be now and done", got)
 	}
-	if got, err := s.Records(ctx, RecordQuery{Limit: 1}); err != nil || got[0].At.Before(before) || got[0].At.After(time.Now()) {
-		t.Errorf("activity without a time: %+v, %v, want it to be now", got, err)
+	for _, r := range []Record{{}, {Kind: "k", Result: "perhaps"}} {
+		if err := s.AddRecord(ctx, r); err == nil {
+			t.Errorf("%+v was stored", r)
+		}
 	}
 }
 
-func TestActivityIsKept(t *testing.T) {
+// TestRecordTexts makes sure that a line reads back as what was hashed, whatever
+// somebody managed to put into it.
+func TestRecordTexts(t *testing.T) {
+	t.Parallel()
+	s := openTest(t)
+	long := strings.Repeat("x", MaxText-1)
+	for text, want := range map[string]string{
+		"plain":                     "plain",
+		"a\x00b":                    "a\uFFFDb",
+		"bad \xff\xfe, good \u00e9": "bad \uFFFD, good \u00e9",
+		long + "yz":                 long + "y",
+		long + "\u00e9":             long, // not half a character
+		long + "\xff":               long,
+	} {
+		addRecords(t, s, Record{Kind: "k", Actor: text, Session: text, Source: text, DeviceID: text, TunnelID: text, Target: text, Reason: text, Detail: text})
+		got := lastRecord(t, s)
+		got.At = time.Time{}
+		detail := want
+		if strings.HasPrefix(text, long) { // it is allowed more
+			detail = strings.ToValidUTF8(text, "\uFFFD")
+		}
+		all := Record{Kind: "k", Actor: want, Session: want, Source: want, DeviceID: want, TunnelID: want, Target: want, Reason: want, Result: Done, Detail: detail}
+		if diff := cmp.Diff(all, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+	addRecords(t, s, Record{Kind: strings.Repeat("k", 2*MaxText), Detail: strings.Repeat("\u00e9", MaxDetail)})
+	if got := lastRecord(t, s); len(got.Kind) != MaxText || got.Detail != strings.Repeat("\u00e9", MaxDetail/2) {
+		t.Errorf("a kind of %d bytes and a detail of %d", len(got.Kind), len(got.Detail))
+	}
+	checkChain(t, s)
+}
+
+func TestLinesAreKept(t *testing.T) {
 	t.Parallel()
 	s, ctx := openTest(t), t.Context()
-	if err := s.AddRecord(ctx, Record{Kind: "signed_in", Actor: "ada"}); err != nil {
+	addRecords(t, s, Record{Kind: "signed_in", Actor: "ada"})
+	seq, hash, err := s.Head(ctx)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, statement := range []string{"DELETE FROM activity", "UPDATE activity SET actor = 'eve'"} {
+	if err := s.AddCheckpoint(ctx, Checkpoint{Seq: seq, Hash: hash, Key: []byte("k"), Vouch: []byte("v"), Signature: []byte("s")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		"DELETE FROM audit", "UPDATE audit SET actor = 'eve'", "UPDATE audit SET seq = seq + 1",
+		"INSERT OR REPLACE INTO audit SELECT seq, at, 'eve', session, source, kind, device_id, tunnel_id, target, result, reason, detail, hash FROM audit",
+		"DELETE FROM audit_checkpoint", "UPDATE audit_checkpoint SET signature = x'00'",
+		"INSERT OR REPLACE INTO audit_checkpoint SELECT seq, hash, at, key, vouch, x'00' FROM audit_checkpoint",
+	} {
 		err := s.write(ctx, func(conn *sqlite.Conn) error {
 			return sqlitex.ExecuteTransient(conn, statement, nil)
 		})
@@ -78,31 +123,11 @@ func TestActivityIsKept(t *testing.T) {
 			t.Errorf("%s was done", statement)
 		}
 	}
-	if got, err := s.Records(ctx, RecordQuery{}); err != nil || len(got) != 1 || got[0].Actor != "ada" {
-		t.Errorf("activity %+v, %v", got, err)
+	if got := lastRecord(t, s); got.Actor != "ada" {
+		t.Errorf("record %+v", got)
 	}
-}
-
-func TestSetting(t *testing.T) {
-	t.Parallel()
-	s, ctx := openTest(t), t.Context()
-	if _, err := s.Setting(ctx, "idle"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("before it is set: error %v, want ErrNotFound", err)
+	if all, err := s.Checkpoints(ctx); err != nil || len(all) != 1 || string(all[0].Signature) != "s" {
+		t.Errorf("checkpoints %+v, %v", all, err)
 	}
-	for _, value := range []string{"900", "", "a'b\x00c\nd"} {
-		if err := s.SetSetting(ctx, "idle", value); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := s.Setting(ctx, "idle"); err != nil || got != value {
-			t.Errorf("setting is %q, %v, want %q", got, err, value)
-		}
-	}
-	if _, err := s.Setting(ctx, "IDLE"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("another key: error %v, want ErrNotFound", err)
-	}
-	cancelled, cancel := context.WithCancel(ctx)
-	cancel()
-	if _, err := s.Setting(cancelled, "idle"); !errors.Is(err, context.Canceled) {
-		t.Errorf("with an ended context: error %v, want context.Canceled", err)
-	}
+	checkChain(t, s)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/netip"
@@ -77,6 +78,26 @@ func instant(stmt *sqlite.Stmt, column string) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(0, n).UTC()
+}
+
+// blob reads a column of bytes; nil when it is empty.
+func blob(stmt *sqlite.Stmt, column string) []byte {
+	n := stmt.GetLen(column)
+	if n == 0 {
+		return nil
+	}
+	b := make([]byte, n)
+	stmt.GetBytes(column, b)
+	return b
+}
+
+// encodeStrings is all as a JSON array; nil is an empty one.
+func encodeStrings(all []string) string {
+	if len(all) == 0 {
+		return "[]"
+	}
+	b, _ := json.Marshal(all) // strings always can be encoded
+	return string(b)
 }
 
 // ipv4 is a as it is stored: an integer, or NULL for the zero address.

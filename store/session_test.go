@@ -16,12 +16,12 @@ func TestSession(t *testing.T) {
 	added, err := s.AddSession(ctx, hash("cookie"), Session{
 		OperatorID: ada.ID, CreatedAt: noon.In(berlin), ExpiresAt: noon.Add(12 * time.Hour).In(berlin),
 		RemoteAddr: "192.0.2.7:5000", UserAgent: "Mozilla/5.0 (\x00'\")",
-	})
+	}, Record{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Session{
-		ID: added.ID, OperatorID: ada.ID, CreatedAt: noon, SeenAt: noon, ExpiresAt: noon.Add(12 * time.Hour),
+		ID: added.ID, OperatorID: ada.ID, Method: ByPassword, CreatedAt: noon, SeenAt: noon, ExpiresAt: noon.Add(12 * time.Hour),
 		RemoteAddr: "192.0.2.7:5000", UserAgent: "Mozilla/5.0 (\x00'\")",
 	}
 	check := func(what string, want Session) {
@@ -50,14 +50,14 @@ func TestSession(t *testing.T) {
 	}
 	check("touched", want)
 
-	if _, err := s.AddSession(ctx, hash("cookie"), Session{OperatorID: ada.ID}); !errors.Is(err, ErrConflict) {
+	if _, err := s.AddSession(ctx, hash("cookie"), Session{OperatorID: ada.ID}, Record{}); !errors.Is(err, ErrConflict) {
 		t.Errorf("second session with one cookie: error %v, want ErrConflict", err)
 	}
-	if _, err := s.AddSession(ctx, hash("other"), Session{OperatorID: "nobody"}); !errors.Is(err, ErrNotFound) {
+	if _, err := s.AddSession(ctx, hash("other"), Session{OperatorID: "nobody"}, Record{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("session of nobody: error %v, want ErrNotFound", err)
 	}
 	for range 2 { // the second time it is gone already
-		if err := s.DeleteSession(ctx, want.ID); err != nil {
+		if err := s.DeleteSession(ctx, want.ID, Record{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestDeleteExpiredSessions(t *testing.T) {
 		{"expired", noon, noon, false},
 	}
 	for _, test := range tests {
-		_, err := s.AddSession(ctx, hash(test.name), Session{OperatorID: ada.ID, SeenAt: test.seen, ExpiresAt: test.expires})
+		_, err := s.AddSession(ctx, hash(test.name), Session{OperatorID: ada.ID, SeenAt: test.seen, ExpiresAt: test.expires}, Record{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestAPIToken(t *testing.T) {
 	s, ctx := openTest(t), t.Context()
 	ada := addOperator(t, s, "ada")
 	for name, expires := range map[string]time.Time{"for a month": noon.AddDate(0, 1, 0), "for ever": {}} {
-		added, err := s.AddAPIToken(ctx, hash(name), APIToken{OperatorID: ada.ID, Label: name, CreatedAt: noon, ExpiresAt: expires})
+		added, err := s.AddAPIToken(ctx, hash(name), APIToken{OperatorID: ada.ID, Label: name, CreatedAt: noon, ExpiresAt: expires}, Record{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,10 +129,110 @@ func TestAPIToken(t *testing.T) {
 	if _, _, err := s.APITokenByHash(ctx, hash("guess")); !errors.Is(err, ErrNotFound) {
 		t.Errorf("unknown token: error %v, want ErrNotFound", err)
 	}
-	if _, err := s.AddAPIToken(ctx, hash("for ever"), APIToken{OperatorID: ada.ID}); !errors.Is(err, ErrConflict) {
+	if _, err := s.AddAPIToken(ctx, hash("for ever"), APIToken{OperatorID: ada.ID}, Record{}); !errors.Is(err, ErrConflict) {
 		t.Errorf("second token with one text: error %v, want ErrConflict", err)
 	}
-	if _, err := s.AddAPIToken(ctx, hash("new"), APIToken{OperatorID: "nobody"}); !errors.Is(err, ErrNotFound) {
+	if _, err := s.AddAPIToken(ctx, hash("new"), APIToken{OperatorID: "nobody"}, Record{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("token of nobody: error %v, want ErrNotFound", err)
+	}
+}
+
+func TestSessionRecords(t *testing.T) {
+	t.Parallel()
+	s, ctx := openTest(t), t.Context()
+	ada := addOperator(t, s, "ada")
+	v, err := s.AddSession(ctx, hash("cookie"), Session{OperatorID: ada.ID, Method: ByPasskey, CreatedAt: noon, RemoteAddr: "192.0.2.1"}, Record{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Record{At: noon, Actor: "ada", Session: v.ID, Source: "192.0.2.1", Kind: "signed_in", Target: "ada", Result: Done, Detail: "with passkey"}
+	if diff := cmp.Diff(want, lastRecord(t, s)); diff != "" {
+		t.Errorf("signed in (-want +got):\n%s", diff)
+	}
+	if _, err := s.AddSession(ctx, hash("strange"), Session{OperatorID: ada.ID, Method: "magic"}, Record{}); err == nil {
+		t.Error("an unknown way to sign in was stored")
+	}
+	did := Record{At: noon, Actor: "eve", Session: "other", Source: "192.0.2.2", Kind: "session_revoked"}
+	for range 2 { // the second time it has ended
+		if err := s.DeleteSession(ctx, v.ID, did); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want = did
+	want.Target, want.Result, want.Detail = "ada", Done, "session "+v.ID
+	if diff := cmp.Diff(want, lastRecord(t, s)); diff != "" {
+		t.Errorf("revoked (-want +got):\n%s", diff)
+	}
+	if got := kinds(t, s); got != "operator_added signed_in session_revoked" {
+		t.Errorf("records %s", got)
+	}
+}
+
+func TestSessions(t *testing.T) {
+	t.Parallel()
+	s, ctx := openTest(t), t.Context()
+	ada, zoe := addOperator(t, s, "ada"), addOperator(t, s, "zoe")
+	var all []Session
+	for i, o := range []Operator{ada, zoe, ada} {
+		v, err := s.AddSession(ctx, hash(string(rune('a'+i))), Session{OperatorID: o.ID, CreatedAt: noon.Add(time.Duration(i))}, Record{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, v)
+	}
+	for id, want := range map[string][]Session{"": {all[2], all[1], all[0]}, ada.ID: {all[2], all[0]}, zoe.ID: {all[1]}, "nobody": nil} {
+		got, err := s.Sessions(ctx, id)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("of %q: %v (-want +got):\n%s", id, err, diff)
+		}
+	}
+}
+
+func TestVerifySession(t *testing.T) {
+	t.Parallel()
+	s, ctx := openTest(t), t.Context()
+	ada := addOperator(t, s, "ada")
+	v, err := s.AddSession(ctx, hash("before"), Session{OperatorID: ada.ID, CreatedAt: noon, ExpiresAt: noon.Add(time.Hour)}, Record{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spend := func(what string, notBefore time.Time, want error) {
+		t.Helper()
+		if err := s.SpendVerification(ctx, v.ID, notBefore); !errors.Is(err, want) {
+			t.Errorf("%s: error %v, want %v", what, err, want)
+		}
+	}
+	spend("before it is verified", time.Time{}, ErrNotVerified)
+	at := noon.Add(time.Minute)
+	if err := s.VerifySession(ctx, v.ID, hash("after"), at, Record{Source: "192.0.2.1"}); err != nil {
+		t.Fatal(err)
+	}
+	want := Record{At: at, Actor: "ada", Session: v.ID, Source: "192.0.2.1", Kind: "second_factor_verified", Target: "ada", Result: Done}
+	if diff := cmp.Diff(want, lastRecord(t, s)); diff != "" {
+		t.Errorf("record (-want +got):\n%s", diff)
+	}
+	if _, _, err := s.SessionByHash(ctx, hash("before")); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the old cookie: error %v, want ErrNotFound", err)
+	}
+	got, _, err := s.SessionByHash(ctx, hash("after"))
+	v.VerifiedAt = at
+	if diff := cmp.Diff(v, got); diff != "" || err != nil {
+		t.Errorf("the new cookie: %v (-want +got):\n%s", err, diff)
+	}
+	spend("too old", at.Add(1), ErrNotVerified)
+	spend("in time", at, nil)
+	spend("a second time", at, ErrNotVerified)
+	got, _, err = s.SessionByHash(ctx, hash("after"))
+	if err != nil || got.ShellAt.Before(at) {
+		t.Errorf("spent at %v, %v, want it to be now", got.ShellAt, err)
+	}
+	again := time.Now().Add(time.Hour)
+	if err := s.VerifySession(ctx, v.ID, hash("again"), again, Record{}); err != nil {
+		t.Fatal(err)
+	}
+	spend("verified again", at, nil)
+	spend("spent again", at, ErrNotVerified)
+	if err := s.VerifySession(ctx, "none", hash("x"), at, Record{}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("no session: error %v, want ErrNotFound", err)
 	}
 }

@@ -16,6 +16,7 @@ const readerCount = 4
 // Store is an open database. Its methods may be called concurrently.
 type Store struct {
 	readers *sqlitex.Pool
+	watcher *sqlitex.Pool     // of one connection, for Changes
 	writer  chan *sqlite.Conn // holds the writing connection while nobody uses it
 	closed  chan struct{}     // closed by Close
 
@@ -40,7 +41,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 }
 
 func open(ctx context.Context, path string) (*Store, error) {
-	scripts, err := migrations()
+	steps, err := migrations()
 	if err != nil {
 		return nil, err
 	}
@@ -48,26 +49,27 @@ func open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := retry(ctx, func() error { return inspect(ctx, path, len(scripts)) }); err != nil {
+	if err := retry(ctx, func() error { return inspect(ctx, path, len(steps)) }); err != nil {
 		return nil, err
 	}
 	writer, err := openWriter(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, writer, scripts); err != nil {
+	if err := migrate(ctx, writer, steps); err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
-	readers, err := sqlitex.NewPool(path, sqlitex.PoolOptions{
-		Flags:       sqlite.OpenReadOnly,
-		PoolSize:    readerCount,
-		PrepareConn: configure,
-	})
+	readers, err := openReaders(path, readerCount)
 	if err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
+	watcher, err := openReaders(path, 1)
+	if err != nil {
+		return nil, errors.Join(err, readers.Close(), writer.Close())
+	}
 	s := &Store{
 		readers:  readers,
+		watcher:  watcher,
 		writer:   make(chan *sqlite.Conn, 1),
 		closed:   make(chan struct{}),
 		searched: make(map[[2]int64]int64),
@@ -76,7 +78,7 @@ func open(ctx context.Context, path string) (*Store, error) {
 	return s, nil
 }
 
-// Close waits for the write at work, interrupts reads, and closes the database.
+// Close waits for the write at work, interrupts reads and [Store.Changes], and closes the database.
 // Later calls of any method answer [ErrClosed]; a second Close does nothing and
 // returns what the first one did.
 func (s *Store) Close() error {
@@ -84,7 +86,7 @@ func (s *Store) Close() error {
 		close(s.closed)
 		writer := <-s.writer
 		// The writing connection goes last: only it can fold the log into the file.
-		s.closeErr = errors.Join(s.readers.Close(), writer.Close())
+		s.closeErr = errors.Join(s.readers.Close(), s.watcher.Close(), writer.Close())
 		if s.closeErr != nil {
 			s.closeErr = fmt.Errorf("close database: %w", s.closeErr)
 		}

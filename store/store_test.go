@@ -170,54 +170,6 @@ func TestEndedContext(t *testing.T) {
 	}
 }
 
-// everyMethod calls each method with arguments that are good as far as can be
-// known without the database.
-func everyMethod(ctx context.Context, s *Store) map[string]error {
-	errs := make(map[string]error)
-	pool := netip.MustParsePrefix("10.0.0.0/8")
-	tunnel := Tunnel{ID: "t", DeviceID: "d", TokenID: "j", State: "requested"}
-	_, errs["AddOperator"] = s.AddOperator(ctx, Operator{Name: "a", PasswordHash: "h", Role: "admin"})
-	_, errs["Operator"] = s.Operator(ctx, "o")
-	_, errs["OperatorByName"] = s.OperatorByName(ctx, "a")
-	_, errs["Operators"] = s.Operators(ctx)
-	errs["SetPassword"] = s.SetPassword(ctx, "o", "h")
-	_, errs["AddSession"] = s.AddSession(ctx, [32]byte{}, Session{})
-	_, _, errs["SessionByHash"] = s.SessionByHash(ctx, [32]byte{})
-	errs["TouchSession"] = s.TouchSession(ctx, "s", noon)
-	errs["DeleteSession"] = s.DeleteSession(ctx, "s")
-	_, errs["DeleteExpiredSessions"] = s.DeleteExpiredSessions(ctx, noon, noon)
-	_, errs["AddAPIToken"] = s.AddAPIToken(ctx, [32]byte{}, APIToken{})
-	_, _, errs["APITokenByHash"] = s.APITokenByHash(ctx, [32]byte{})
-	_, errs["AddCode"] = s.AddCode(ctx, [32]byte{}, Code{})
-	_, errs["Codes"] = s.Codes(ctx)
-	errs["DeleteCode"] = s.DeleteCode(ctx, "c")
-	_, errs["RedeemCode"] = s.RedeemCode(ctx, [32]byte{}, Device{Pin: pin(1)}, noon)
-	_, errs["Device"] = s.Device(ctx, "d")
-	_, errs["DeviceByPin"] = s.DeviceByPin(ctx, pin(1))
-	_, _, errs["Devices"] = s.Devices(ctx, DeviceQuery{})
-	errs["UpdateDevice"] = s.UpdateDevice(ctx, "d", DeviceFacts{})
-	errs["SeenDevice"] = s.SeenDevice(ctx, "d", noon)
-	errs["SetDeviceState"] = s.SetDeviceState(ctx, "d", Active, Actor{Name: "a"}, noon)
-	_, errs["Lease"] = s.Lease(ctx, "d", pool)
-	errs["AddTunnel"] = s.AddTunnel(ctx, tunnel, noon, Record{})
-	errs["RedeemToken"] = s.RedeemToken(ctx, "j", noon)
-	errs["SaveTunnel"] = s.SaveTunnel(ctx, "t", "up", noon, nil)
-	_, errs["EndTunnel"] = s.EndTunnel(ctx, "t", "r", noon, 0, 0, nil, Record{})
-	_, errs["EndOpenTunnels"] = s.EndOpenTunnels(ctx, "r", noon)
-	_, errs["Tunnel"] = s.Tunnel(ctx, "t")
-	_, errs["Tunnels"] = s.Tunnels(ctx, "d", 0)
-	errs["AddRecord"] = s.AddRecord(ctx, Record{Kind: "k"})
-	_, errs["Activities"] = s.Records(ctx, RecordQuery{})
-	_, errs["Setting"] = s.Setting(ctx, "k")
-	errs["SetSetting"] = s.SetSetting(ctx, "k", "v")
-	_, _, errs["Overrides"] = s.Overrides(ctx, "d")
-	_, errs["SetOverrides"] = s.SetOverrides(ctx, "d", 0, nil)
-	_, errs["ExpireOverrides"] = s.ExpireOverrides(ctx, noon)
-	_, errs["NextExpiry"] = s.NextExpiry(ctx)
-	errs["Check"] = s.Check(ctx)
-	return errs
-}
-
 func TestCloseWhileBusy(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "borealis.db")
@@ -232,7 +184,7 @@ func TestCloseWhileBusy(t *testing.T) {
 				if i < len(acknowledged) {
 					err = s.SetSetting(context.Background(), fmt.Sprint(i, "-", n), "written")
 				} else {
-					_, _, err = s.Devices(context.Background(), DeviceQuery{})
+					_, _, err = s.Devices(context.Background(), DeviceQuery{Scope: everything})
 				}
 				if err != nil {
 					return err
@@ -277,10 +229,10 @@ func TestRestartKeepsEverything(t *testing.T) {
 	s := openAt(t, path)
 	ctx := t.Context()
 	ada := addOperator(t, s, "ada")
-	if _, err := s.AddSession(ctx, hash("cookie"), Session{OperatorID: ada.ID, ExpiresAt: noon}); err != nil {
+	if _, err := s.AddSession(ctx, hash("cookie"), Session{OperatorID: ada.ID, ExpiresAt: noon}, Record{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.AddAPIToken(ctx, hash("token"), APIToken{OperatorID: ada.ID, Label: "ci"}); err != nil {
+	if _, err := s.AddAPIToken(ctx, hash("token"), APIToken{OperatorID: ada.ID, Label: "ci"}, Record{}); err != nil {
 		t.Fatal(err)
 	}
 	d := addDevices(t, s, 1)[0]
@@ -317,9 +269,9 @@ func dump(t *testing.T, s *Store, o Operator, d Device) []any {
 	session, _, err2 := s.SessionByHash(ctx, hash("cookie"))
 	token, _, err3 := s.APITokenByHash(ctx, hash("token"))
 	codes, err4 := s.Codes(ctx)
-	devices, total, err5 := s.Devices(ctx, DeviceQuery{})
+	devices, total, err5 := s.Devices(ctx, DeviceQuery{Scope: everything})
 	tunnels, err6 := s.Tunnels(ctx, d.ID, 0)
-	lines, err7 := s.Records(ctx, RecordQuery{})
+	lines, err7 := s.Records(ctx, RecordQuery{Scope: everything})
 	value, err8 := s.Setting(ctx, "k")
 	revision, overrides, err9 := s.Overrides(ctx, d.ID)
 	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9, s.Check(ctx)); err != nil {
@@ -334,14 +286,14 @@ func TestTwoStoresOnOneFile(t *testing.T) {
 	stores := []*Store{openAt(t, path), openAt(t, path)}
 	addCode(t, stores[0], "secret", Code{Uses: 20})
 	errs := atOnce(60, func(i int) error {
-		_, err := stores[i%2].RedeemCode(t.Context(), hash("secret"), Device{Pin: pin(i)}, noon)
+		_, err := stores[i%2].RedeemCode(t.Context(), hash("secret"), Device{Pin: pin(i)}, noon, Record{})
 		return err
 	})
 	if n := count(t, errs, ErrCodeUsed); n != 20 {
 		t.Errorf("%d of 60 redeemed the code, want 20", n)
 	}
 	addresses := make(map[netip.Addr]bool)
-	devices, total, err := stores[1].Devices(t.Context(), DeviceQuery{})
+	devices, total, err := stores[1].Devices(t.Context(), DeviceQuery{Scope: everything})
 	if err != nil || total != 20 {
 		t.Fatal(total, err)
 	}
@@ -404,7 +356,7 @@ func TestTimes(t *testing.T) {
 	}
 	ada := addOperator(t, s, "ada")
 	for name, test := range tests {
-		added, err := s.AddAPIToken(t.Context(), hash(name), APIToken{OperatorID: ada.ID, ExpiresAt: test.in})
+		added, err := s.AddAPIToken(t.Context(), hash(name), APIToken{OperatorID: ada.ID, ExpiresAt: test.in}, Record{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -424,7 +376,8 @@ func TestEveryTableIsStrict(t *testing.T) {
 		tables[stmt.ColumnText(0)] = stmt.ColumnText(1)
 	})
 	want := map[string]string{}
-	for table := range strings.FieldsSeq("activity api_token code device lease operator port_override session setting tunnel tunnel_token") {
+	for table := range strings.FieldsSeq("api_token audit audit_checkpoint code device identity lease lock operator passkey " +
+		"port_override recovery_code session setting totp tunnel tunnel_token") {
 		want[table] = "1"
 	}
 	if diff := cmp.Diff(want, tables); diff != "" {
@@ -433,10 +386,10 @@ func TestEveryTableIsStrict(t *testing.T) {
 	do(t, conn, "PRAGMA foreign_keys = OFF")
 	for _, statement := range []string{
 		"INSERT INTO lease VALUES (10, 'd', 'yesterday')",
-		"INSERT INTO activity VALUES (1, 'noon', NULL, NULL, '', 'k', '', '')",
+		"INSERT INTO audit VALUES (1, 'noon', '', '', '', 'k', NULL, NULL, '', 'done', '', '', zeroblob(32))",
 		"INSERT INTO setting VALUES ('k', x'00')",
 		"INSERT INTO setting VALUES (NULL, 'v')",
-		"INSERT INTO operator VALUES ('i', 'n', 'n', 'h', 'r', 1.5)",
+		"INSERT INTO operator VALUES ('i', 'n', 'n', 'h', 'r', 1.5, '[]')",
 	} {
 		stmt, _, err := conn.PrepareTransient(statement)
 		if err != nil {

@@ -6,6 +6,9 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -72,6 +75,47 @@ func query[T any](conn *sqlite.Conn, name string, args named, row func(*sqlite.S
 	})
 	return all, err
 }
+
+// search is query for a statement with conditions that do not always hold: a line
+// that begins with AND is left out unless all its parameters are given.
+func search[T any](conn *sqlite.Conn, name string, args named, row func(*sqlite.Stmt) (T, error)) ([]T, error) {
+	statement, err := statements.ReadFile("sql/" + name + ".sql")
+	if err != nil {
+		return nil, fmt.Errorf("search with %s: %w", name, err)
+	}
+	var all []T
+	// Transient, for a connection keeps the statements that it prepared for good.
+	err = sqlitex.ExecuteTransient(conn, chosen(string(statement), args), &sqlitex.ExecOptions{
+		Named: args,
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			v, err := row(stmt)
+			all = append(all, v)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("search with %s: %w", name, err)
+	}
+	return all, nil
+}
+
+// chosen is the part of a statement that these arguments ask for.
+func chosen(statement string, args named) string {
+	var lines []string
+	for line := range strings.Lines(strings.TrimSpace(statement)) {
+		if strings.HasPrefix(strings.TrimSpace(line), "AND ") && slices.ContainsFunc(parameter.FindAllString(line, -1), func(name string) bool {
+			_, given := args[name]
+			return !given
+		}) {
+			continue
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "")
+}
+
+// parameter finds the parameters of a statement.
+var parameter = regexp.MustCompile(`:[a-z_]+`)
 
 // queryOne is query for a statement that finds at most one row; [ErrNotFound]
 // when it finds none.

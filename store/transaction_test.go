@@ -131,7 +131,7 @@ func TestCancelAnywhere(t *testing.T) {
 	})
 	lines := 0
 	err := s.read(t.Context(), func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, "SELECT count(*) FROM activity WHERE kind = 'tunnel_requested'", &sqlitex.ExecOptions{
+		return sqlitex.Execute(conn, "SELECT count(*) FROM audit WHERE kind = 'tunnel_requested'", &sqlitex.ExecOptions{
 			ResultFunc: func(stmt *sqlite.Stmt) error { lines = stmt.ColumnInt(0); return nil },
 		})
 	})

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -97,15 +96,8 @@ func insertTunnel(conn *sqlite.Conn, t Tunnel, ip, steps any, tokenExpires time.
 
 // recordTunnel records a for a tunnel; what it leaves empty comes from otherwise.
 func recordTunnel(conn *sqlite.Conn, t Tunnel, a, otherwise Record) error {
-	if a.At.IsZero() {
-		a.At = otherwise.At
-	}
-	a.DeviceID = cmp.Or(a.DeviceID, t.DeviceID)
-	a.TunnelID = cmp.Or(a.TunnelID, t.ID)
-	a.Actor = cmp.Or(a.Actor, otherwise.Actor)
-	a.Kind = cmp.Or(a.Kind, otherwise.Kind)
-	a.Reason = cmp.Or(a.Reason, otherwise.Reason)
-	return record(conn, a)
+	otherwise.DeviceID, otherwise.TunnelID = t.DeviceID, t.ID
+	return record(conn, a.otherwise(otherwise))
 }
 
 // RedeemToken uses the token with that jti up. It returns nil to exactly one

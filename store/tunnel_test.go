@@ -68,12 +68,12 @@ func TestTunnel(t *testing.T) {
 	}
 	check("ended once")
 
-	lines, err := s.Records(ctx, RecordQuery{DeviceID: d.ID, Limit: 2})
+	lines, err := s.Records(ctx, RecordQuery{Scope: everything, DeviceID: d.ID, Limit: 2})
 	record := []Record{
-		{Seq: 3, At: end, DeviceID: d.ID, TunnelID: "t1", Actor: "engine", Kind: "tunnel_down", Reason: "idle_timeout", Hostname: "pc-1"},
-		{Seq: 2, At: noon, DeviceID: d.ID, TunnelID: "t1", Actor: "ada", Kind: "tunnel_requested", Detail: "first", Hostname: "pc-1"},
+		{Seq: 3, At: end, DeviceID: d.ID, TunnelID: "t1", Actor: "engine", Kind: "tunnel_down", Result: Done, Reason: "idle_timeout", Hostname: "pc-1"},
+		{Seq: 2, At: noon, DeviceID: d.ID, TunnelID: "t1", Actor: "ada", Kind: "tunnel_requested", Result: Done, Detail: "first", Hostname: "pc-1"},
 	}
-	if diff := cmp.Diff(record, lines); diff != "" || err != nil {
+	if diff := cmp.Diff(record, lines, noHash); diff != "" || err != nil {
 		t.Errorf("activity: %v (-want +got):\n%s", err, diff)
 	}
 }
@@ -106,17 +106,17 @@ func TestTunnelActivityIsTheCallers(t *testing.T) {
 	s, ctx := openTest(t), t.Context()
 	d := addDevices(t, s, 1)[0]
 	v := Tunnel{ID: "t1", DeviceID: d.ID, Operator: "ada", TokenID: "j", State: "requested", RequestedAt: noon}
-	a := Record{At: noon.Add(1), DeviceID: "d", TunnelID: "t", Actor: "a", Kind: "k", Reason: "r", Detail: "x"}
+	a := Record{At: noon.Add(1), DeviceID: "d", TunnelID: "t", Actor: "a", Kind: "k", Result: Failed, Reason: "r", Detail: "x"}
 	if err := s.AddTunnel(ctx, v, noon, a); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.EndTunnel(ctx, "t1", "why", noon, 0, 0, nil, a); err != nil {
 		t.Fatal(err)
 	}
-	lines, err := s.Records(ctx, RecordQuery{DeviceID: "d"})
+	lines, err := s.Records(ctx, RecordQuery{Scope: everything, DeviceID: "d"})
 	second, first := a, a
 	second.Seq, first.Seq = 3, 2
-	if diff := cmp.Diff([]Record{second, first}, lines); diff != "" || err != nil {
+	if diff := cmp.Diff([]Record{second, first}, lines, noHash); diff != "" || err != nil {
 		t.Errorf("activity: %v (-want +got):\n%s", err, diff)
 	}
 }
@@ -350,7 +350,7 @@ func TestEndOpenTunnels(t *testing.T) {
 		if err := s.RedeemToken(ctx, v.TokenID, noon); !errors.Is(err, ErrTokenUsed) {
 			t.Errorf("token of %s: error %v, want ErrTokenUsed", v.ID, err)
 		}
-		lines, err := s.Records(ctx, RecordQuery{DeviceID: v.DeviceID, Limit: 1})
+		lines, err := s.Records(ctx, RecordQuery{Scope: everything, DeviceID: v.DeviceID, Limit: 1})
 		if err != nil || lines[0].Kind != "tunnel_down" || lines[0].Reason != "engine_restart" || lines[0].TunnelID != v.ID || !lines[0].At.Equal(at) {
 			t.Errorf("activity of %s: %+v, %v", v.ID, lines, err)
 		}

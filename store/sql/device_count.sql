@@ -1,8 +1,10 @@
 SELECT count(*) AS count
 FROM device
-WHERE :text = ''
-   OR instr(lower(hostname), lower(:text)) > 0
-   OR instr(lower(site), lower(:text)) > 0
-   OR instr(lower(os), lower(:text)) > 0
-   OR id = :text
-   OR virtual_ip = :address;
+WHERE (:all OR site IN (SELECT value FROM json_each(:sites)))
+  AND (:state = '' OR state = :state)
+  AND (:text = ''
+       OR instr(lower(hostname), lower(:text)) > 0
+       OR instr(lower(site), lower(:text)) > 0
+       OR instr(lower(os), lower(:text)) > 0
+       OR id = :text
+       OR virtual_ip = :address);

@@ -8,5 +8,6 @@ SET state         = :state,
     link          = :link,
     machine       = :machine,
     site          = :site,
+    replaces      = :replaces,
     last_seen     = :last_seen
 WHERE id = :id;

@@ -1,3 +1,3 @@
-SELECT id, pin, state, hostname, os, os_version, arch, agent_version, link, machine, site, virtual_ip, created_at, last_seen
+SELECT id, pin, state, hostname, os, os_version, arch, agent_version, link, machine, site, replaces, virtual_ip, created_at, last_seen
 FROM device
 WHERE id = :id;

@@ -1,2 +1,2 @@
-INSERT INTO operator (id, name, name_key, password_hash, role, created_at)
-VALUES (:id, :name, :name_key, :password_hash, :role, :created_at);
+INSERT INTO operator (id, name, name_key, password_hash, role, sites, created_at)
+VALUES (:id, :name, :name_key, :password_hash, :role, :sites, :created_at);

@@ -1,3 +1,3 @@
-SELECT id, name, password_hash, role, created_at
+SELECT id, name, password_hash, role, sites, created_at
 FROM operator
 WHERE id = :id;

@@ -1,2 +1,2 @@
-INSERT INTO activity (at, device_id, tunnel_id, actor, kind, reason, detail)
-VALUES (:at, :device_id, :tunnel_id, :actor, :kind, :reason, :detail);
+INSERT INTO audit (seq, at, actor, session, source, kind, device_id, tunnel_id, target, result, reason, detail, hash)
+VALUES (:seq, :at, :actor, :session, :source, :kind, :device_id, :tunnel_id, :target, :result, :reason, :detail, :hash);

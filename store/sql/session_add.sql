@@ -1,2 +1,2 @@
-INSERT INTO session (id, token_hash, operator_id, created_at, seen_at, expires_at, remote_addr, user_agent)
-VALUES (:id, :token_hash, :operator_id, :created_at, :seen_at, :expires_at, :remote_addr, :user_agent);
+INSERT INTO session (id, token_hash, operator_id, method, created_at, seen_at, expires_at, verified_at, shell_at, remote_addr, user_agent)
+VALUES (:id, :token_hash, :operator_id, :method, :created_at, :seen_at, :expires_at, :verified_at, :shell_at, :remote_addr, :user_agent);

@@ -1,3 +1,3 @@
-SELECT id, operator_id, created_at, seen_at, expires_at, remote_addr, user_agent
+SELECT id, operator_id, method, created_at, seen_at, expires_at, verified_at, shell_at, remote_addr, user_agent
 FROM session
 WHERE token_hash = :token_hash;

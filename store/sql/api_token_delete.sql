@@ -1,0 +1,2 @@
+DELETE FROM api_token
+WHERE id = :id;

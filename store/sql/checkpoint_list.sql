@@ -1,0 +1,3 @@
+SELECT seq, hash, at, key, vouch, signature
+FROM audit_checkpoint
+ORDER BY seq;

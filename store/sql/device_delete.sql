@@ -1,0 +1,3 @@
+DELETE FROM device
+WHERE id = :id
+  AND state = 'pending';

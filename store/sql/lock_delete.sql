@@ -1,0 +1,3 @@
+DELETE FROM lock
+WHERE kind = :kind
+  AND target = :target;

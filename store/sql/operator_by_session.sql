@@ -1,0 +1,3 @@
+SELECT id, name, password_hash, role, sites, created_at
+FROM operator
+WHERE id = (SELECT operator_id FROM session WHERE id = :id);

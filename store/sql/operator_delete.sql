@@ -1,0 +1,2 @@
+DELETE FROM operator
+WHERE id = :id;

@@ -1,0 +1,4 @@
+UPDATE operator
+SET role  = :role,
+    sites = :sites
+WHERE id = :id;

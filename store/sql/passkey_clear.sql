@@ -1,0 +1,2 @@
+DELETE FROM passkey
+WHERE operator_id = :operator_id;

@@ -1,0 +1,3 @@
+DELETE FROM passkey
+WHERE id = :id
+  AND operator_id = :operator_id;

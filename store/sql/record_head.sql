@@ -1,0 +1,4 @@
+SELECT seq, hash
+FROM audit
+ORDER BY seq DESC
+LIMIT 1;

@@ -1,0 +1,2 @@
+DELETE FROM recovery_code
+WHERE operator_id = :operator_id;

@@ -1,0 +1,3 @@
+DELETE FROM recovery_code
+WHERE operator_id = :operator_id
+  AND code_hash = :code_hash;

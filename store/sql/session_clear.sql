@@ -1,0 +1,2 @@
+DELETE FROM session
+WHERE operator_id = :operator_id;

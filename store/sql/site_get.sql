@@ -1,0 +1,5 @@
+SELECT site
+FROM device
+WHERE site = :site
+  AND site <> ''
+LIMIT 1;

@@ -1,0 +1,4 @@
+SELECT DISTINCT site
+FROM device
+WHERE site <> ''
+ORDER BY site;

@@ -1,0 +1,2 @@
+DELETE FROM totp
+WHERE operator_id = :operator_id;

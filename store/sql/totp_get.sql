@@ -1,0 +1,3 @@
+SELECT sealed
+FROM totp
+WHERE operator_id = :operator_id;
