@@ -38,6 +38,7 @@ type Config struct {
 // Status is what an agent is doing.
 type Status struct {
 	Connected bool
+	State     string    // Of the device at the engine, pending or active; "" before the first connection.
 	Since     time.Time // Of Connected's last change; zero before the first connection.
 	Tunnel    string    // The id of the tunnel it holds, or "".
 	Engine    string    // The engine's host:port.
@@ -46,7 +47,8 @@ type Status struct {
 
 // Agent keeps in touch with one engine. Its methods are safe for concurrent use.
 type Agent struct {
-	keys    *keys.Agent
+	dir     string      // Of the keys.
+	keys    *keys.Agent // As they were at the opening.
 	shell   string
 	version string
 	facts   facts
@@ -56,6 +58,8 @@ type Agent struct {
 	tunnels sync.WaitGroup // One for each session's goroutine.
 
 	mu      sync.Mutex
+	engine  keys.Pin // Who the engine is, and who it is going to be; zero when that is not known.
+	next    keys.Pin
 	status  Status
 	out     chan<- wire.FromAgent // To the engine; nil without a channel.
 	drop    func(error)           // Ends the channel of out.
@@ -77,15 +81,19 @@ func Open(c Config) (*Agent, error) {
 	default:
 		return nil, fmt.Errorf("open agent: link %q: an agent has netstack only", c.Link)
 	}
-	k, err := keys.OpenAgent(keysDir(c.Data))
+	dir := keysDir(c.Data)
+	k, err := keys.OpenAgent(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open agent: %w", err)
 	}
 	a := &Agent{
+		dir:     dir,
 		keys:    k,
+		engine:  k.Engine,
+		next:    k.Next,
 		shell:   c.Shell,
 		version: c.Version,
-		facts:   gather(""),
+		facts:   gather("", c.Data),
 		log:     c.Logger,
 		status:  Status{Engine: k.Address},
 	}
@@ -95,10 +103,37 @@ func Open(c Config) (*Agent, error) {
 	return a, nil
 }
 
+// A Fingerprint names the two ends that trust each other, for people to compare.
+type Fingerprint struct {
+	Device  keys.Pin // This agent's identity.
+	Engine  keys.Pin // The engine's, the newest that this agent knows.
+	Address string   // The engine's host:port.
+}
+
+// ReadFingerprint reads who the agent with a data root and its engine are. The error is
+// [keys.ErrNotEnrolled] when it does not belong to an engine yet.
+func ReadFingerprint(data string) (Fingerprint, error) {
+	k, err := keys.OpenAgent(keysDir(data))
+	if err != nil {
+		return Fingerprint{}, fmt.Errorf("read fingerprint: %w", err)
+	}
+	f := Fingerprint{Device: k.Identity.Pin(), Engine: k.Engine, Address: k.Address}
+	if !k.Next.IsZero() {
+		f.Engine = k.Next
+	}
+	return f, nil
+}
+
 // Run keeps in touch with the engine until ctx ends. Then it takes the tunnel
 // down, tells the engine, closes the channel and returns nil; nothing of it is
-// left running. It may be called once.
+// left running. It may be called once. The error is [keys.ErrInUse] when another
+// process runs as this agent.
 func (a *Agent) Run(ctx context.Context) error {
+	release, err := keys.UseAgent(a.dir)
+	if err != nil {
+		return fmt.Errorf("run agent: %w", err)
+	}
+	defer release()
 	// The channel outlives ctx by as long as it takes to say goodbye on it.
 	channel, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
@@ -120,6 +155,14 @@ func (a *Agent) Status() Status {
 	s := a.status
 	s.Tunnel = a.heldLocked()
 	return s
+}
+
+// decided notes what an administrator decided about the device.
+func (a *Agent) decided(state string) {
+	a.mu.Lock()
+	a.status.State = state
+	a.mu.Unlock()
+	a.log.Info("device_state", "reason", state)
 }
 
 // connect makes one connection and stays on it until it ends or channel does.

@@ -25,7 +25,7 @@ const (
 	outgoing     = 32               // Messages that may wait to be sent.
 )
 
-// connection is a channel that the engine has welcomed. It never changes.
+// connection is a channel that the engine has welcomed. Only its token keys change.
 type connection struct {
 	ws      *websocket.Conn
 	conn    *tls.Conn  // Below ws.
@@ -34,7 +34,10 @@ type connection struct {
 	welcome wire.Welcome
 	at      time.Time // When the welcome came.
 
-	tokenKeys map[string]ed25519.PublicKey // Those that the engine's identity vouches for.
+	identity ed25519.PublicKey // Of the engine, on this connection; the agent trusts it.
+
+	mu        sync.Mutex
+	tokenKeys map[string]ed25519.PublicKey // Those that identity vouches for, by id.
 }
 
 // now returns the engine's time. The device's own clock may be days off; only
@@ -45,7 +48,7 @@ func (c *connection) now() time.Time { return c.welcome.ServerTime.Add(time.Sinc
 func (a *Agent) dial(ctx context.Context) (_ *connection, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := dialTLS(ctx, wire.ServerName, a.keys.Address, a.keys.Identity, a.keys.Engine)
+	conn, err := a.reach(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +84,7 @@ func (a *Agent) hello() wire.Hello {
 	return wire.Hello{
 		Nonce: rand.Text(), Version: clean(a.version, maxName),
 		Hostname: a.facts.hostname, OS: a.facts.os, OSVersion: a.facts.osVersion, Arch: a.facts.arch,
-		Link: string(linkMode), Dialled: a.keys.Address, Tunnel: a.held(),
+		Link: string(linkMode), Dialled: a.keys.Address, Tunnel: a.held(), Machine: a.facts.machine,
 	}
 }
 
@@ -101,16 +104,14 @@ func (a *Agent) greet(ctx context.Context, c *connection) error {
 		return errors.New("the engine did not answer the hello with a welcome")
 	}
 	c.welcome, c.at = *m.Welcome, time.Now()
-	identity, err := keys.Peer(c.conn.ConnectionState())
-	if err != nil {
+	if c.identity, err = keys.Peer(c.conn.ConnectionState()); err != nil {
 		return err
 	}
-	c.tokenKeys = make(map[string]ed25519.PublicKey)
-	for _, k := range c.welcome.TokenKeys {
-		if err := k.Check(identity); err != nil {
-			return fmt.Errorf("token key %s in the welcome: %w", k.ID, err)
-		}
-		c.tokenKeys[k.ID] = k.Public
+	if c.tokenKeys, err = checked(c.identity, c.welcome.TokenKeys); err != nil {
+		return fmt.Errorf("the welcome: %w", err)
+	}
+	if err := a.learn(c.identity, c.welcome.NextIdentity); err != nil {
+		return fmt.Errorf("the welcome: %w", err)
 	}
 	return nil
 }
@@ -170,6 +171,13 @@ func (a *Agent) read(ctx, life context.Context, c *connection) error {
 			a.renew(m.Renew.Tunnel, time.Duration(m.Renew.Seconds)*time.Second)
 		case m.Policy != nil:
 			a.enforce(c, *m.Policy)
+		case m.Keys != nil:
+			if err := c.rekey(*m.Keys); err != nil {
+				return err
+			}
+			a.log.Info("token_keys_changed")
+		case m.State != nil:
+			a.decided(m.State.State)
 		default:
 			return errors.New("the engine sent a second welcome")
 		}
@@ -221,6 +229,7 @@ func (a *Agent) attach(c *connection, out chan<- wire.FromAgent, drop func(error
 	a.mu.Lock()
 	a.out, a.drop = out, drop
 	a.status.Connected, a.status.Since, a.status.LastError = true, time.Now(), ""
+	a.status.State = c.welcome.State
 	held := a.heldLocked()
 	if held != "" {
 		a.current.lease.back()

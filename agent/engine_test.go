@@ -18,6 +18,7 @@ import (
 
 	"borealis/agent/wire"
 	"borealis/tunnel/keys"
+	"borealis/tunnel/keys/seal"
 	"borealis/tunnel/wg"
 )
 
@@ -28,11 +29,16 @@ const patience = 20 * time.Second
 
 var engineIP = netip.MustParseAddr("10.255.0.1")
 
+// box seals the keys of the engines.
+var box = seal.New([32]byte{1})
+
 // engine is a small real one: TLS with both personalities, enrolment, the channel,
 // and WireGuard in this process.
 type engine struct {
+	dir      string // Of the keys.
 	keys     *keys.Engine
 	address  string
+	stop     func() // Ends the server and all channels.
 	link     *wg.Interface
 	channels chan *channel // Each that an agent opens, welcomed already.
 
@@ -46,7 +52,8 @@ type engine struct {
 // newEngine starts an engine that lives as long as the test.
 func newEngine(t *testing.T) *engine {
 	t.Helper()
-	k, err := keys.OpenEngine(t.TempDir(), nil)
+	dir := t.TempDir()
+	k, err := keys.OpenEngine(dir, nil, box)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +64,7 @@ func newEngine(t *testing.T) *engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { link.Close() })
-	e := &engine{keys: k, link: link, channels: make(chan *channel, 8)}
+	e := &engine{dir: dir, keys: k, link: link, channels: make(chan *channel, 8)}
 	e.enrol = func(w http.ResponseWriter, _ *http.Request, _ wire.EnrolRequest) {
 		b, err := wire.EnrolResponse{DeviceID: "device-1", State: "active", Message: "Welcome."}.Encode()
 		if err != nil {
@@ -65,14 +72,15 @@ func newEngine(t *testing.T) *engine {
 		}
 		w.Write(b)
 	}
-	e.serve(t)
+	e.serve(t, "127.0.0.1:0")
+	t.Cleanup(func() { e.stop() })
 	return e
 }
 
 // serve listens for agents.
-func (e *engine) serve(t *testing.T) {
+func (e *engine) serve(t *testing.T, address string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +93,11 @@ func (e *engine) serve(t *testing.T) {
 		Handler: mux,
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"},
-			Certificates: []tls.Certificate{e.keys.Identity.TLS()}, ClientAuth: tls.RequireAnyClientCert,
+			GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+				cert := e.shown(hello.ServerName).TLS()
+				return &cert, nil
+			},
+			ClientAuth: tls.RequireAnyClientCert,
 			VerifyConnection: func(cs tls.ConnectionState) error {
 				pub, err := keys.Peer(cs)
 				if err != nil {
@@ -101,15 +113,21 @@ func (e *engine) serve(t *testing.T) {
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() { server.ServeTLS(listener, "", "") })
-	t.Cleanup(func() {
+	e.stop = func() {
 		cancel()
 		server.Close()
 		serving.Wait()
-	})
+	}
+}
+
+// shown is the identity that is shown to who asks for a server name.
+func (e *engine) shown(serverName string) *keys.Identity {
+	_, prefix := wire.ParseServerName(serverName)
+	return e.keys.ByPrefix(prefix)
 }
 
 func (e *engine) serveEnrol(w http.ResponseWriter, r *http.Request) {
-	if r.TLS.ServerName != wire.EnrolServerName {
+	if personality(r) != wire.EnrolServerName {
 		http.Error(w, "wrong server name", http.StatusMisdirectedRequest)
 		return
 	}
@@ -126,15 +144,22 @@ func (e *engine) serveEnrol(w http.ResponseWriter, r *http.Request) {
 	e.enrol(w, r, q)
 }
 
+// personality is what a request's connection asked for.
+func personality(r *http.Request) string {
+	name, _ := wire.ParseServerName(r.TLS.ServerName)
+	return name
+}
+
 // channel is the engine's side of one.
 type channel struct {
-	engine *engine
-	ws     *websocket.Conn
-	agent  peer
-	hello  wire.Hello
-	gone   chan struct{} // Closed when the reader has ended.
-	said   chan wire.FromAgent
-	why    error // Why it ended, once gone.
+	engine   *engine
+	ws       *websocket.Conn
+	identity *keys.Identity // Of the engine, as the agent sees it.
+	agent    peer
+	hello    wire.Hello
+	gone     chan struct{} // Closed when the reader has ended.
+	said     chan wire.FromAgent
+	why      error // Why it ended, once gone.
 }
 
 // peer is who is at the other end.
@@ -145,7 +170,7 @@ type peer struct {
 
 // serveChannel welcomes an agent, hands the channel to the test and reads it.
 func (e *engine) serveChannel(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	if r.TLS.ServerName != wire.ServerName {
+	if personality(r) != wire.ServerName {
 		http.Error(w, "wrong server name", http.StatusMisdirectedRequest)
 		return
 	}
@@ -160,7 +185,7 @@ func (e *engine) serveChannel(ctx context.Context, w http.ResponseWriter, r *htt
 	}
 	defer ws.CloseNow()
 	c := &channel{
-		engine: e, ws: ws, agent: peer{keys.PinOf(pub), pub},
+		engine: e, ws: ws, identity: e.shown(r.TLS.ServerName), agent: peer{keys.PinOf(pub), pub},
 		gone: make(chan struct{}), said: make(chan wire.FromAgent, 64),
 	}
 	first, err := c.read(ctx)
@@ -170,7 +195,7 @@ func (e *engine) serveChannel(ctx context.Context, w http.ResponseWriter, r *htt
 	c.hello = *first.Hello
 	welcome := wire.Welcome{
 		DeviceID: "device-1", State: "active", ServerTime: time.Now().Add(e.ahead).UTC(),
-		TokenKeys: []keys.TokenKey{e.keys.TokenKey()},
+		TokenKeys: e.keys.TokenKeys(c.identity), NextIdentity: e.keys.Next(c.identity),
 	}
 	if e.welcome != nil {
 		e.welcome(&welcome)

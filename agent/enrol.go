@@ -40,7 +40,7 @@ func Enrol(ctx context.Context, c EnrolConfig) (wire.EnrolResponse, error) {
 	if err != nil {
 		return wire.EnrolResponse{}, fmt.Errorf("enrol: %w", err)
 	}
-	facts := gather(c.Hostname)
+	facts := gather(c.Hostname, c.Data)
 	id, err := keys.OpenAgentIdentity(keysDir(c.Data), "Borealis agent "+facts.hostname)
 	if err != nil {
 		return wire.EnrolResponse{}, fmt.Errorf("enrol: %w", err)
@@ -67,7 +67,7 @@ func Enrol(ctx context.Context, c EnrolConfig) (wire.EnrolResponse, error) {
 
 // ask posts the request to the engine and reads its answer.
 func ask(ctx context.Context, code wire.Code, id *keys.Identity, body []byte) (wire.EnrolResponse, error) {
-	conn, err := dialTLS(ctx, wire.EnrolServerName, code.Address, id, code.Pin)
+	conn, err := dialTLS(ctx, wire.EnrolServerName, code.Address, id, []keys.Pin{code.Pin})
 	if err != nil {
 		return wire.EnrolResponse{}, err
 	}

@@ -35,8 +35,9 @@ func silent(t *testing.T) *Agent {
 		t.Fatal(err)
 	}
 	return &Agent{
-		keys: &keys.Agent{Identity: id, Engine: engine.Pin(), Address: "engine.invalid:8443"},
-		log:  slog.New(slog.DiscardHandler),
+		keys:   &keys.Agent{Identity: id, Address: "engine.invalid:8443"},
+		engine: engine.Pin(),
+		log:    slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -53,10 +54,11 @@ func startOf(t *testing.T, a *Agent, tunnel string) (*connection, wire.Start) {
 	}
 	c := &connection{
 		hello: wire.Hello{Nonce: "nonce"}, welcome: wire.Welcome{ServerTime: time.Now()}, at: time.Now(),
+		identity:  public, // One key does for both here.
 		tokenKeys: map[string]ed25519.PublicKey{"kid": public},
 	}
 	tok, err := token.Sign(private, "kid", token.Claims{
-		Engine: a.keys.Engine, Agent: a.keys.Identity.Pin(), Tunnel: tunnel, ID: rand.Text(), Nonce: "nonce",
+		Engine: keys.PinOf(public), Agent: a.keys.Identity.Pin(), Tunnel: tunnel, ID: rand.Text(), Nonce: "nonce",
 		IssuedAt: time.Now(), ServerKey: psk, Endpoint: "127.0.0.1:9", Idle: time.Minute, ShellKey: public,
 		VirtualIP: netip.MustParseAddr("10.255.0.2"), EngineIP: netip.MustParseAddr("10.255.0.1"),
 	})
@@ -241,7 +243,7 @@ func TestPinnedTakesNothingElse(t *testing.T) {
 			there.Close()
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		err := tls.Client(here, pinned(wire.ServerName, "engine:1", other, id.Pin())).HandshakeContext(ctx)
+		err := tls.Client(here, pinned(wire.ServerName, "engine:1", other, []keys.Pin{id.Pin()})).HandshakeContext(ctx)
 		cancel()
 		here.Close()
 		serving.Wait()

@@ -78,7 +78,8 @@ type offer struct {
 // offer makes a start that passes, after changes to its claims.
 func (c *channel) offer(t *testing.T, tunnel string, changes ...func(*token.Claims)) offer {
 	t.Helper()
-	return c.offerSigned(t, c.engine.keys.Token, c.engine.keys.TokenKey().ID, tunnel, changes...)
+	kid, key := c.engine.keys.TokenSigner()
+	return c.offerSigned(t, key, kid, tunnel, changes...)
 }
 
 // offerSigned makes a start whose token somebody signs.
@@ -93,7 +94,7 @@ func (c *channel) offerSigned(t *testing.T, key ed25519.PrivateKey, kid, tunnel 
 		t.Fatal(err)
 	}
 	claims := token.Claims{
-		Engine: c.engine.keys.Identity.Pin(), Agent: c.agent.pin, Tunnel: tunnel, ID: rand.Text(), Nonce: c.hello.Nonce,
+		Engine: c.identity.Pin(), Agent: c.agent.pin, Tunnel: tunnel, ID: rand.Text(), Nonce: c.hello.Nonce,
 		IssuedAt: time.Now().Add(c.engine.ahead), ServerKey: c.engine.link.PublicKey(),
 		Endpoint:  fmt.Sprintf("127.0.0.1:%d", c.engine.link.ListenPort()),
 		VirtualIP: agentIP, EngineIP: engineIP,

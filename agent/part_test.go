@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -60,18 +61,44 @@ func TestClean(t *testing.T) {
 
 func TestFacts(t *testing.T) {
 	t.Parallel()
-	f := gather("")
+	f := gather("", t.TempDir())
 	if f.os == "" || f.arch == "" || f.osVersion == "" {
 		t.Errorf("facts are %+v", f)
 	}
-	if got := gather("another").hostname; got != "another" {
+	if got := gather("another", "").hostname; got != "another" {
 		t.Errorf("hostname is %q", got)
-	}
-	a, b := machineHash("one"), machineHash("two")
-	if a == b || len(a) != 64 || a != machineHash("one") || machineHash("") != "" {
-		t.Errorf("machine hashes are %q and %q", a, b)
 	}
 	if id := machineID(); id != "" && strings.Contains(f.machine, id) {
 		t.Error("the machine's id is told")
+	}
+}
+
+func TestMachineIsAnInstallationOfTheAgent(t *testing.T) {
+	t.Parallel()
+	root, err := filepath.Abs("data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := machineHash("one", root)
+	if !strings.HasPrefix(one, "v2.") || len(one) != 67 {
+		t.Errorf("the hash is %q", one)
+	}
+	for name, c := range map[string]struct {
+		id, data string
+		same     bool
+	}{
+		"again":            {"one", root, true},
+		"relative":         {"one", "data", true},
+		"not clean":        {"one", root + "/./x/..", true},
+		"trailing slash":   {"one", root + "/", true},
+		"another root":     {"one", root + "2", false},
+		"another machine":  {"two", root, false},
+		"shifted border":   {"one" + root, "", false},
+		"root in the id":   {"one\x00" + root, "/", false},
+		"no id of machine": {"", root, false},
+	} {
+		if got := machineHash(c.id, c.data); (got == one) != c.same || (got == "") != (c.id == "") {
+			t.Errorf("%s: %q, the first was %q", name, got, one)
+		}
 	}
 }

@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
+	"time"
 
+	"borealis/agent/wire"
 	"borealis/tunnel/keys"
 )
 
 // A PinError says that whoever answered at the engine's address is not the engine
 // that was asked for: something in between ends TLS, the address is wrong, or the
-// engine lost its identity key.
+// engine has another identity by now and the agent slept too long to be told.
 type PinError struct {
 	Address   string
 	Want, Got keys.Pin
@@ -22,18 +25,20 @@ type PinError struct {
 // Error names both pins, so that they can be compared with the engine's own.
 func (e *PinError) Error() string {
 	return fmt.Sprintf("%s is not the expected engine: it shows the pin %s, but %s is expected. "+
-		"Nothing was sent to it. Check the address, look for a proxy that ends TLS on the way, or get a new enrolment code",
-		e.Address, e.Got, e.Want)
+		"Nothing was sent to it. Check the address and look for a proxy that ends TLS on the way. If the engine's identity was "+
+		"rotated and this agent was away for the %d days after it, compare the pin with the console and get a new enrolment code",
+		e.Address, e.Got, e.Want, keys.Overlap/(24*time.Hour))
 }
 
 // pinned returns the client's side of every TLS connection to an engine. It is
 // the one place where the engine is authenticated: the usual verification is off
 // because the identity certificate names no host and no authority signed it, and
-// VerifyConnection demands the pinned key instead, in each handshake.
-func pinned(serverName, address string, id *keys.Identity, engine keys.Pin) *tls.Config {
+// VerifyConnection demands a pinned key instead, in each handshake. Of several the
+// first is asked for.
+func pinned(personality, address string, id *keys.Identity, engine []keys.Pin) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
-		ServerName:             serverName,
+		ServerName:             wire.ServerNameFor(personality, engine[0]),
 		Certificates:           []tls.Certificate{id.TLS()},
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true,
@@ -42,8 +47,8 @@ func pinned(serverName, address string, id *keys.Identity, engine keys.Pin) *tls
 			if len(cs.PeerCertificates) == 0 {
 				return errors.New("engine shows no certificate")
 			}
-			if got := keys.PinOfCertificate(cs.PeerCertificates[0]); got != engine {
-				return &PinError{Address: address, Want: engine, Got: got}
+			if got := keys.PinOfCertificate(cs.PeerCertificates[0]); !slices.Contains(engine, got) {
+				return &PinError{Address: address, Want: engine[0], Got: got}
 			}
 			_, err := keys.Peer(cs)
 			return err
@@ -51,9 +56,10 @@ func pinned(serverName, address string, id *keys.Identity, engine keys.Pin) *tls
 	}
 }
 
-// dialTLS connects to the pinned engine. The caller closes the connection.
-func dialTLS(ctx context.Context, serverName, address string, id *keys.Identity, engine keys.Pin) (*tls.Conn, error) {
-	d := tls.Dialer{NetDialer: new(net.Dialer), Config: pinned(serverName, address, id, engine)}
+// dialTLS connects to the engine by one of its pins, and asks for the first. The
+// caller closes the connection.
+func dialTLS(ctx context.Context, personality, address string, id *keys.Identity, engine []keys.Pin) (*tls.Conn, error) {
+	d := tls.Dialer{NetDialer: new(net.Dialer), Config: pinned(personality, address, id, engine)}
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("reach the engine: %w", understood(err))
@@ -65,7 +71,7 @@ func dialTLS(ctx context.Context, serverName, address string, id *keys.Identity,
 // the client hears that its certificate was refused only with its first read.
 func understood(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" && strings.Contains(op.Err.Error(), "certificate") {
-		return fmt.Errorf("the engine refuses this device's identity: it does not know it, or revoked it: %w", err)
+		return fmt.Errorf("the engine refuses this device's identity: it does not know it, set it aside or revoked it: %w", err)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"borealis/agent/wire"
+	"borealis/tunnel/keys"
 	"borealis/tunnel/token"
 )
 
@@ -39,7 +40,7 @@ func (a *Agent) setPorts(c *connection, s *session, signed string) (revision int
 	if s == nil {
 		return 0, errors.New("no such tunnel is up")
 	}
-	p, err := token.CheckPolicy(signed, c.tokenKeys, a.keys.Engine, a.keys.Identity.Pin(), s.id)
+	p, err := token.CheckPolicy(signed, c.known(), keys.PinOf(c.identity), a.keys.Identity.Pin(), s.id)
 	if err != nil {
 		return 0, err
 	}

@@ -31,14 +31,15 @@ func shellOnly() []token.Port {
 // policy makes a policy for a tunnel that passes, after changes to it.
 func (c *channel) policy(t *testing.T, tunnel string, revision int64, ports []token.Port, changes ...func(*token.Policy)) wire.FromEngine {
 	t.Helper()
-	return c.policySigned(t, c.engine.keys.Token, c.engine.keys.TokenKey().ID, tunnel, revision, ports, changes...)
+	kid, key := c.engine.keys.TokenSigner()
+	return c.policySigned(t, key, kid, tunnel, revision, ports, changes...)
 }
 
 // policySigned makes a policy that somebody signs.
 func (c *channel) policySigned(t *testing.T, key ed25519.PrivateKey, kid, tunnel string, revision int64, ports []token.Port, changes ...func(*token.Policy)) wire.FromEngine {
 	t.Helper()
 	p := token.Policy{
-		Engine: c.engine.keys.Identity.Pin(), Agent: c.agent.pin, Tunnel: tunnel, Revision: revision, Ports: ports,
+		Engine: c.identity.Pin(), Agent: c.agent.pin, Tunnel: tunnel, Revision: revision, Ports: ports,
 	}
 	for _, change := range changes {
 		change(&p)
@@ -187,7 +188,7 @@ func TestPoliciesThatChangeNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kid := e.keys.TokenKey().ID
+	kid, _ := e.keys.TokenSigner()
 	c.send(t, c.policy(t, "tunnel-1", 5, shellOnly()))
 	c.applied(t, "tunnel-1", 5)
 

@@ -25,7 +25,7 @@ func TestBadTokensConfigureNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kid := e.keys.TokenKey().ID
+	kid, _ := e.keys.TokenSigner()
 	other, err := keys.NewIdentity("other")
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestEngineTimeCountsNotTheDevices(t *testing.T) {
 func TestTokenKeysMustBeVouchedFor(t *testing.T) {
 	t.Parallel()
 	e, stranger := newEngine(t), newEngine(t)
-	foreign := stranger.keys.TokenKey()
+	foreign := stranger.keys.TokenKeys(stranger.keys.Identity)[0]
 	e.welcome = func(w *wire.Welcome) { w.TokenKeys = append(w.TokenKeys, foreign) }
 	d := newDevice(t, e)
 	d.log.expect(t, "msg=agent_unreachable", "not signed by the engine's identity key")

@@ -10,6 +10,7 @@ import (
 
 	"borealis/agent/gate"
 	"borealis/agent/wire"
+	"borealis/tunnel/keys"
 	"borealis/tunnel/token"
 )
 
@@ -66,10 +67,10 @@ func (a *Agent) verify(c *connection, m wire.Start) (token.Claims, wgtypes.Key, 
 		return token.Claims{}, psk, fmt.Errorf("preshared key: %w", err)
 	}
 	want := token.Want{
-		Engine: a.keys.Engine, Agent: a.keys.Identity.Pin(),
+		Engine: keys.PinOf(c.identity), Agent: a.keys.Identity.Pin(),
 		Nonce: c.hello.Nonce, Tunnel: m.Tunnel,
 	}
-	claims, err := token.Check(m.Token, c.tokenKeys, want, c.now())
+	claims, err := token.Check(m.Token, c.known(), want, c.now())
 	if err != nil {
 		return token.Claims{}, psk, err
 	}

@@ -29,19 +29,31 @@ type Channel struct {
 	device   store.Device
 	hello    wire.Hello
 	presence Presence
+	identity *keys.Identity              // of the engine, that the agent was served
+	ping     func(context.Context) error // asks the agent for a sign of life
 	outgoing chan wire.FromEngine
+	over     chan struct{} // closed with outgoing
 
 	mu   sync.Mutex
 	down bool
 }
 
-// Join makes an agent that said hello online. A channel that the device had before
-// is cut off. The first message on Outgoing is the welcome.
-func (m *Manager) Join(ctx context.Context, d store.Device, hello wire.Hello, addr string) (*Channel, error) {
+// Join makes an agent that said hello online. It was served one of the engine's
+// identities, and ping returns nil once its side of the connection answers. The first
+// message on Outgoing is the welcome.
+//
+// A channel that the device had before does not count any more. It is cut off as soon
+// as it does not answer; two agents that go on answering with one key are set aside,
+// as is an agent that comes from another machine than the one that was enrolled.
+func (m *Manager) Join(ctx context.Context, d store.Device, hello wire.Hello, addr string, identity *keys.Identity, ping func(context.Context) error) (*Channel, error) {
 	c := &Channel{
-		manager: m, device: d, hello: hello,
+		manager: m, device: d, hello: hello, identity: identity, ping: ping,
 		presence: Presence{Since: time.Now(), Addr: addr, Link: hello.Link},
-		outgoing: make(chan wire.FromEngine, outgoingBuffer),
+		outgoing: make(chan wire.FromEngine, outgoingBuffer), over: make(chan struct{}),
+	}
+	if !sameMachine(d.Machine, hello.Machine) {
+		m.quarantine(ctx, d.ID, identityCopied, "an agent at "+addr+" showed the identity on another machine")
+		return nil, errIdentityCopied
 	}
 	facts := store.DeviceFacts{
 		Hostname: hello.Hostname, OS: hello.OS, OSVersion: hello.OSVersion, Arch: hello.Arch,
@@ -50,29 +62,39 @@ func (m *Manager) Join(ctx context.Context, d store.Device, hello wire.Hello, ad
 	if err := m.config.Store.UpdateDevice(ctx, d.ID, facts); err != nil {
 		return nil, fmt.Errorf("record the agent: %w", err)
 	}
-	c.send(wire.FromEngine{Welcome: &wire.Welcome{
-		DeviceID: d.ID, State: d.State, ServerTime: time.Now().UTC(),
-		TokenKeys: []keys.TokenKey{m.config.Keys.TokenKey()},
-	}})
-	m.mu.Lock()
-	if m.closing {
-		m.mu.Unlock()
-		return nil, errors.New("the engine is stopping")
-	}
-	entry := m.deviceLocked(d.ID)
-	before, s := entry.channel, entry.session
-	entry.channel = c
-	m.mu.Unlock()
-	if before != nil {
-		before.shut()
+	before, s, err := m.enter(c)
+	if err != nil {
+		return nil, err
 	}
 	m.reattach(c, s)
 	if before == nil {
-		m.record(ctx, store.Record{DeviceID: d.ID, Kind: "agent_online", Detail: addr})
+		m.recordNow(ctx, store.Record{DeviceID: d.ID, Kind: "agent_online", Source: addr})
 	}
 	m.log.InfoContext(ctx, "agent_connected", "agent", d.ID, "addr", addr)
 	m.watch.tell(d.ID)
 	return c, nil
+}
+
+// enter welcomes an agent and makes its channel the device's. It returns the channel
+// that the device had before, and its tunnel. Whatever changes for all agents, such as
+// the token keys, is in the welcome or comes after it.
+func (m *Manager) enter(c *Channel) (before *Channel, s *session, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closing {
+		return nil, nil, errors.New("the engine is stopping")
+	}
+	c.send(wire.FromEngine{Welcome: &wire.Welcome{
+		DeviceID: c.device.ID, State: c.device.State, ServerTime: time.Now().UTC(),
+		TokenKeys: m.config.Keys.TokenKeys(c.identity), NextIdentity: m.config.Keys.Next(c.identity),
+	}})
+	entry := m.deviceLocked(c.device.ID)
+	before, s = entry.channel, entry.session
+	entry.channel = c
+	if before != nil {
+		m.work.Go(func() { m.settle(before, c) })
+	}
+	return before, s, nil
 }
 
 // reattach decides what a tunnel is worth after its agent came (back): the agent
@@ -157,7 +179,7 @@ func (c *Channel) Leave() {
 	if err := m.config.Store.SeenDevice(ctx, c.device.ID, time.Now()); err != nil {
 		m.log.ErrorContext(ctx, "record_failed", "agent", c.device.ID, "err", err)
 	}
-	m.record(ctx, store.Record{DeviceID: c.device.ID, Kind: "agent_offline"})
+	m.record(store.Record{DeviceID: c.device.ID, Kind: "agent_offline"})
 	m.watch.tell(c.device.ID)
 }
 
@@ -172,8 +194,7 @@ func (c *Channel) send(msg wire.FromEngine) bool {
 	case c.outgoing <- msg:
 		return true
 	default:
-		c.down = true
-		close(c.outgoing)
+		c.shutLocked()
 		return false
 	}
 }
@@ -182,9 +203,14 @@ func (c *Channel) send(msg wire.FromEngine) bool {
 func (c *Channel) shut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.shutLocked()
+}
+
+func (c *Channel) shutLocked() {
 	if !c.down {
 		c.down = true
 		close(c.outgoing)
+		close(c.over)
 	}
 }
 
@@ -233,6 +259,15 @@ func (m *Manager) Drop(ctx context.Context, deviceID string, reason Reason) {
 	m.watch.tell(deviceID)
 }
 
+// StateChanged tells a device's agent, if it is connected, and everybody who watches the
+// device that an administrator decided about it: its state is store.Active, for example.
+func (m *Manager) StateChanged(deviceID, state string) {
+	if c := m.channel(deviceID); c != nil {
+		c.send(wire.FromEngine{State: &wire.State{State: state}})
+	}
+	m.watch.tell(deviceID)
+}
+
 func (m *Manager) channel(deviceID string) *Channel {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -240,12 +275,4 @@ func (m *Manager) channel(deviceID string) *Channel {
 		return d.channel
 	}
 	return nil
-}
-
-// record writes down what happened. What cannot be written is at least in the log.
-func (m *Manager) record(ctx context.Context, a store.Record) {
-	a.At = time.Now()
-	if err := m.config.Store.AddRecord(ctx, a); err != nil {
-		m.log.ErrorContext(ctx, "record_failed", "agent", a.DeviceID, "err", err)
-	}
 }

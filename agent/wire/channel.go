@@ -18,6 +18,7 @@ type Hello struct {
 	Link      string `json:"link"`    // The kind of WireGuard interface it uses.
 	Dialled   string `json:"dialled"` // The host:port at which it reached the engine.
 	Tunnel    string `json:"tunnel"`  // The tunnel it still holds, or "".
+	Machine   string `json:"machine"` // As in [EnrolRequest]; tells an engine when an identity was copied.
 }
 
 // Welcome answers [Hello].
@@ -26,6 +27,20 @@ type Welcome struct {
 	State      string          `json:"state"` // pending, active, …
 	ServerTime time.Time       `json:"server_time"`
 	TokenKeys  []keys.TokenKey `json:"token_keys,omitempty"` // To be accepted only when the identity key vouches for them.
+
+	// The identity that follows the one of this connection, or nil. To be accepted
+	// only when the identity of this connection vouches for it.
+	NextIdentity *keys.NextIdentity `json:"next_identity,omitempty"`
+}
+
+// Keys replaces the token keys that the welcome had.
+type Keys struct {
+	TokenKeys []keys.TokenKey `json:"token_keys"` // As in [Welcome]; at least one.
+}
+
+// State says that an administrator decided about the device.
+type State struct {
+	State string `json:"state"` // active, …
 }
 
 // Start asks for a tunnel.
@@ -93,6 +108,8 @@ type FromEngine struct {
 	Stop    *Stop    `json:"stop,omitempty"`
 	Renew   *Renew   `json:"renew,omitempty"`
 	Policy  *Policy  `json:"policy,omitempty"`
+	Keys    *Keys    `json:"keys,omitempty"`
+	State   *State   `json:"state,omitempty"`
 }
 
 // FromAgent is a message of an agent: exactly one member is set.

@@ -22,7 +22,8 @@ func fromEngine() map[string]wire.FromEngine {
 	return map[string]wire.FromEngine{
 		"welcome": {Welcome: &wire.Welcome{
 			DeviceID: "d1", State: "active", ServerTime: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC),
-			TokenKeys: []keys.TokenKey{{ID: "0011223344556677", Public: make([]byte, 32), Signature: make([]byte, 64)}},
+			TokenKeys:    []keys.TokenKey{{ID: "0011223344556677", Public: make([]byte, 32), Signature: make([]byte, 64)}},
+			NextIdentity: &keys.NextIdentity{Public: make([]byte, 32), Signature: make([]byte, 64)},
 		}},
 		"bare welcome": {Welcome: &wire.Welcome{DeviceID: "d1", State: "pending", ServerTime: time.Unix(1.7e9, 0).UTC()}},
 		"start":        {Start: &wire.Start{Tunnel: "t1", Token: "v4.public.x.y", PresharedKey: key}},
@@ -30,6 +31,8 @@ func fromEngine() map[string]wire.FromEngine {
 		"stop":         {Stop: &wire.Stop{Tunnel: "t1", Reason: "operator_left"}},
 		"renew":        {Renew: &wire.Renew{Tunnel: "t1", Seconds: 90}},
 		"policy":       {Policy: &wire.Policy{Tunnel: "t1", Policy: "v4.public.x.y"}},
+		"keys":         {Keys: &wire.Keys{TokenKeys: []keys.TokenKey{{ID: "a", Public: []byte{1}, Signature: []byte{2}}, {ID: "b", Public: []byte{3}, Signature: []byte{4}}}}},
+		"state":        {State: &wire.State{State: "active"}},
 	}
 }
 
@@ -38,7 +41,7 @@ func fromAgent() map[string]wire.FromAgent {
 	return map[string]wire.FromAgent{
 		"hello": {Hello: &wire.Hello{
 			Nonce: "n1", Version: "1.0", Hostname: "büro-7", OS: "windows", OSVersion: "11 (26100)", Arch: "amd64",
-			Link: "wireguard-nt", Dialled: "engine:8443", Tunnel: "t1",
+			Link: "wireguard-nt", Dialled: "engine:8443", Tunnel: "t1", Machine: "v2.ab12",
 		}},
 		"bare hello": {Hello: &wire.Hello{Nonce: "n1"}},
 		"ready":      {Ready: &wire.Ready{Tunnel: "t1", Token: "v4.public.x.y", WireGuardKey: key}},
@@ -92,7 +95,7 @@ func TestNamesOnTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"hello":{"nonce":"n","version":"","hostname":"","os":"","os_version":"","arch":"","link":"","dialled":"","tunnel":""}}`
+	const want = `{"hello":{"nonce":"n","version":"","hostname":"","os":"","os_version":"","arch":"","link":"","dialled":"","tunnel":"","machine":""}}`
 	if diff := cmp.Diff(want, string(b)); diff != "" {
 		t.Errorf("hello (-want +got):\n%s", diff)
 	}
@@ -163,6 +166,18 @@ func TestStrictForm(t *testing.T) {
 		"welcome in the year 1":   `{"welcome":{"device_id":"d","state":"active","server_time":"0001-01-01T00:00:00Z"}}`,
 		"welcome without an id":   `{"welcome":{"state":"active","server_time":"2026-01-01T00:00:00Z"}}`,
 		"nine token keys":         `{"welcome":{"device_id":"d","state":"active","server_time":"2026-01-01T00:00:00Z","token_keys":[` + strings.Repeat(`{"id":"a","public":"","signature":""},`, 8) + `{"id":"a","public":"","signature":""}]}}`,
+		"long next identity":      `{"welcome":{"device_id":"d","state":"active","server_time":"2026-01-01T00:00:00Z","next_identity":{"public":"` + strings.Repeat("AAAA", 43) + `","signature":""}}}`,
+		"next identity with more": `{"welcome":{"device_id":"d","state":"active","server_time":"2026-01-01T00:00:00Z","next_identity":{"public":"","signature":"","pin":""}}}`,
+		"next identity is null":   `{"welcome":{"device_id":"d","state":"active","server_time":"2026-01-01T00:00:00Z","next_identity":null}}`,
+		"no keys":                 `{"keys":{"token_keys":[]}}`,
+		"keys of nothing":         `{"keys":{}}`,
+		"keys without an id":      `{"keys":{"token_keys":[{"public":"","signature":""}]}}`,
+		"nine keys":               `{"keys":{"token_keys":[` + strings.Repeat(`{"id":"a","public":"","signature":""},`, 8) + `{"id":"a","public":"","signature":""}]}}`,
+		"long key":                `{"keys":{"token_keys":[{"id":"a","public":"` + strings.Repeat("AAAA", 43) + `","signature":""}]}}`,
+		"keys and an identity":    `{"keys":{"token_keys":[{"id":"a","public":"","signature":""}],"next_identity":{"public":"","signature":""}}}`,
+		"no state":                `{"state":{}}`,
+		"state with spaces":       `{"state":{"state":"very active"}}`,
+		"state of another":        `{"state":{"state":"active","device_id":"d"}}`,
 		"token key with a null":   `{"welcome":{"device_id":"d","state":"active","server_time":"2026-01-01T00:00:00Z","token_keys":[null]}}`,
 	}
 	for name, s := range tests {
@@ -187,6 +202,10 @@ func TestStrictFormOfAnAgent(t *testing.T) {
 		"zero-width joiner":        name(`a\u200db`),
 		"line separator":           name(`a\u2028b`),
 		"not UTF-8":                name("a\xff"),
+		"escape in the machine":    `{"hello":{"nonce":"n","machine":"\u001b"}}`,
+		"long machine":             `{"hello":{"nonce":"n","machine":"` + strings.Repeat("x", 257) + `"}}`,
+		"keys":                     `{"keys":{"token_keys":[{"id":"a","public":"","signature":""}]}}`,
+		"state":                    `{"state":{"state":"active"}}`,
 		"long name":                name(strings.Repeat("x", 257)),
 		"two kinds":                `{"hello":{"nonce":"n"},"stopped":{"tunnel":"t","reason":"x"}}`,
 		"unknown refusal":          `{"refused":{"tunnel":"t1","reason":"mood","detail":""}}`,
@@ -210,6 +229,34 @@ func TestStrictFormOfAnAgent(t *testing.T) {
 	}
 	if _, err := wire.DecodeFromAgent([]byte(name("Büro 7, 東京 (Lab)"))); err != nil {
 		t.Errorf("an ordinary name: %v", err)
+	}
+}
+
+func TestServerNames(t *testing.T) {
+	t.Parallel()
+	pin := keys.Pin{1, 2, 3}
+	prefix := pin.String()[:16]
+	for name, want := range map[string][2]string{
+		wire.ServerName:                                 {wire.ServerName, ""},
+		wire.EnrolServerName:                            {wire.EnrolServerName, ""},
+		wire.ServerNameFor(wire.ServerName, pin):        {wire.ServerName, prefix},
+		wire.ServerNameFor(wire.EnrolServerName, pin):   {wire.EnrolServerName, prefix},
+		strings.ToUpper(prefix + "." + wire.ServerName): {wire.ServerName, prefix},
+		"":                                 {},
+		"localhost":                        {},
+		"borealis.internal":                {},
+		"." + wire.ServerName:              {},
+		"x." + wire.ServerName:             {},
+		prefix[1:] + "." + wire.ServerName: {},
+		prefix + "a." + wire.ServerName:    {},
+		"a." + prefix[2:] + "." + wire.ServerName + ".": {},
+		prefix + wire.ServerName:                        {},
+		wire.ServerName + "." + prefix:                  {},
+		prefix + "." + wire.ServerName + ".example":     {},
+	} {
+		if personality, got := wire.ParseServerName(name); personality != want[0] || got != want[1] {
+			t.Errorf("%q is %q with %q, want %q", name, personality, got, want)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ const (
 // Other limits of messages.
 const (
 	maxDepth     = 8       // Of nested JSON.
-	maxTokenKeys = 8       // In one welcome: the current one, its predecessor, and room.
+	maxTokenKeys = 8       // In one message: the one that signs, those before it, and room.
 	maxRenewal   = 60 * 60 // Seconds in one renewal.
 	keySize      = 32      // Bytes of a WireGuard key or preshared key.
 	maxYear      = 9999    // RFC 3339 ends there.
@@ -209,7 +209,8 @@ func (c *checks) one(set ...bool) {
 
 func (m FromEngine) check() error {
 	var c checks
-	c.one(m.Welcome != nil, m.Start != nil, m.Admit != nil, m.Stop != nil, m.Renew != nil, m.Policy != nil)
+	c.one(m.Welcome != nil, m.Start != nil, m.Admit != nil, m.Stop != nil, m.Renew != nil, m.Policy != nil,
+		m.Keys != nil, m.State != nil)
 	switch {
 	case m.Welcome != nil:
 		c.welcome(m.Welcome)
@@ -230,6 +231,13 @@ func (m FromEngine) check() error {
 	case m.Policy != nil:
 		c.id("tunnel", m.Policy.Tunnel)
 		c.token("policy", m.Policy.Policy)
+	case m.Keys != nil:
+		if len(m.Keys.TokenKeys) == 0 {
+			c.fail("token_keys", "none")
+		}
+		c.tokenKeys(m.Keys.TokenKeys)
+	case m.State != nil:
+		c.word("state", m.State.State)
 	}
 	return c.err
 }
@@ -240,19 +248,22 @@ func (c *checks) welcome(w *Welcome) {
 	if y := w.ServerTime.UTC().Year(); y < 2000 || y >= maxYear {
 		c.fail("server_time", "out of range")
 	}
-	if len(w.TokenKeys) > maxTokenKeys {
-		c.fail("token_keys", "too many")
-	}
-	for _, k := range w.TokenKeys {
-		c.tokenKey(k)
+	c.tokenKeys(w.TokenKeys)
+	if n := w.NextIdentity; n != nil && (len(n.Public) > maxID || len(n.Signature) > maxID) {
+		c.fail("next_identity", "too long")
 	}
 }
 
-// tokenKey bounds a token key; whether it is genuine, [keys.TokenKey.Check] says.
-func (c *checks) tokenKey(k keys.TokenKey) {
-	c.id("token_keys", k.ID)
-	if len(k.Public) > maxID || len(k.Signature) > maxID {
-		c.fail("token_keys", "too long")
+// tokenKeys bounds token keys; whether they are genuine, [keys.TokenKey.Check] says.
+func (c *checks) tokenKeys(all []keys.TokenKey) {
+	if len(all) > maxTokenKeys {
+		c.fail("token_keys", "too many")
+	}
+	for _, k := range all {
+		c.id("token_keys", k.ID)
+		if len(k.Public) > maxID || len(k.Signature) > maxID {
+			c.fail("token_keys", "too long")
+		}
 	}
 }
 
@@ -298,4 +309,5 @@ func (c *checks) hello(h *Hello) {
 	if h.Tunnel != "" {
 		c.id("tunnel", h.Tunnel)
 	}
+	c.text("machine", h.Machine, maxName)
 }

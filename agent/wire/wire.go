@@ -8,10 +8,17 @@
 // is refused whole, and encoding refuses what decoding would.
 package wire
 
-import "time"
+import (
+	"strings"
+	"time"
+
+	"borealis/tunnel/keys"
+)
 
 // TLS server names by which an agent chooses the engine's personality. They are
-// never looked up; the engine's web certificate does not hold them.
+// never looked up; the engine's web certificate does not hold them. In front of
+// either may stand the beginning of the pin that the agent knows, so that an engine
+// with two identities shows the right one: see [ServerNameFor].
 const (
 	// ServerName leads to the channel. The engine asks for an agent's certificate.
 	ServerName = "agent.borealis.internal"
@@ -26,6 +33,31 @@ const (
 	PathEnrol   = "/agent/enrol"
 	Subprotocol = "channel.borealis.v1" // Of the channel's WebSocket.
 )
+
+// pinPrefix is how many characters of a pin stand in a server name: 80 bits.
+const pinPrefix = 16
+
+// ServerNameFor returns the server name by which an agent that has pinned an engine
+// asks for one of its personalities, [ServerName] or [EnrolServerName].
+func ServerNameFor(personality string, engine keys.Pin) string {
+	return engine.String()[:pinPrefix] + "." + personality
+}
+
+// ParseServerName returns the personality that a TLS server name asks for, and the
+// beginning of the pin of the identity to show, which is "" when the name has none.
+// The personality is "" for all other names.
+func ParseServerName(name string) (personality, prefix string) {
+	name = strings.ToLower(name)
+	for _, personality := range [...]string{ServerName, EnrolServerName} {
+		if name == personality {
+			return personality, ""
+		}
+		if prefix, ok := strings.CutSuffix(name, "."+personality); ok && len(prefix) == pinPrefix {
+			return personality, prefix
+		}
+	}
+	return "", ""
+}
 
 // Ports and limits that both sides know.
 const (

@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -32,6 +31,7 @@ const usage = `The Borealis agent: it dials out to its engine and waits to be as
 
   borealis-agent enrol --code STRING   make this device known to an engine
   borealis-agent run                   stay in touch with the engine
+  borealis-agent fingerprint           show the words to compare with the console
   borealis-agent version
 
 Each flag can also be set in the environment: --data is BOREALIS_DATA.
@@ -71,6 +71,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	switch args[0] {
 	case "enrol":
 		return enrol(ctx, args[1:], stdout, stderr)
+	case "fingerprint":
+		return fingerprint(args[1:], stdout, stderr)
 	case "run":
 		return runAgent(ctx, args[1:], stderr)
 	case "version":
@@ -81,34 +83,6 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return nil
 	}
 	return fmt.Errorf("%w: there is no command %q", errUsage, args[0])
-}
-
-func enrol(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	f := flags("enrol", stderr)
-	data := f.String("data", defaultData(), "`DIR` of the agent's data root")
-	code := f.String("code", "", "the `STRING` that the engine's console shows")
-	asJSON := f.Bool("json", false, "print one JSON object")
-	if err := parse(f, args); err != nil {
-		return err
-	}
-	if *code == "" {
-		return fmt.Errorf("%w: --code is missing", errUsage)
-	}
-	answer, err := agent.Enrol(ctx, agent.EnrolConfig{Data: *data, Code: *code})
-	if err != nil {
-		return err
-	}
-	if *asJSON {
-		return json.NewEncoder(stdout).Encode(struct {
-			DeviceID string `json:"device_id"`
-			State    string `json:"state"`
-		}{answer.DeviceID, answer.State})
-	}
-	_, err = fmt.Fprintf(stdout, "device  %s\nstate   %s\n", answer.DeviceID, answer.State)
-	if err == nil && answer.State == "pending" {
-		_, err = fmt.Fprintln(stdout, "An administrator has to approve this device in the console before it can be used.")
-	}
-	return err
 }
 
 func runAgent(ctx context.Context, args []string, stderr io.Writer) (err error) {

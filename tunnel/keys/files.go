@@ -11,13 +11,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"borealis/tunnel/keys/seal"
 )
 
 // maxFile bounds what is read from a key file; real ones stay under 1 KiB.
 const maxFile = 64 << 10
 
-// certPair is a private key and the certificate around it, in two files.
-type certPair struct{ dir, key, cert string }
+// certPair is a private key and the certificate around it, in two files. The key is
+// sealed at rest when there is a box; without one, as on an agent, it is plain.
+type certPair struct {
+	dir, key, cert string
+	box            *seal.Box
+}
 
 func (p certPair) keyPath() string  { return filepath.Join(p.dir, p.key) }
 func (p certPair) certPath() string { return filepath.Join(p.dir, p.cert) }
@@ -45,22 +51,31 @@ func (p certPair) open(create func() (crypto.Signer, *x509.Certificate, error)) 
 	if err != nil {
 		return nil, nil, err
 	}
+	return private, cert, p.writeNew(private, cert)
+}
+
+// writeNew writes a pair of which no file is there yet.
+func (p certPair) writeNew(private crypto.Signer, cert *x509.Certificate) error {
 	block, err := privatePEM(private)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if err := writeNew(p.keyPath(), block); err != nil {
-		return nil, nil, err
+	if err := writeNew(p.keyPath(), sealed(p.box, p.key, block)); err != nil {
+		return err
 	}
-	if err := writeNew(p.certPath(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})); err != nil {
-		return nil, nil, errors.Join(err, os.Remove(p.keyPath())) // Nobody has used it.
+	if err := writeNew(p.certPath(), certPEM(cert)); err != nil {
+		return errors.Join(err, os.Remove(p.keyPath())) // Nobody has used it.
 	}
-	return private, cert, nil
+	return nil
 }
 
 // load reads both files. The error is fs.ErrNotExist when one is absent.
 func (p certPair) load() (crypto.Signer, *x509.Certificate, error) {
-	private, err := loadPrivate(p.keyPath())
+	b, err := readKey(p.dir, p.key, p.box)
+	if err != nil {
+		return nil, nil, err
+	}
+	private, err := parsePrivate(p.keyPath(), b)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -93,9 +108,8 @@ func (p certPair) half() error {
 
 // openSecret loads a file with one secret in it, or writes what create returns
 // when it is absent.
-func openSecret(dir, name string, create func() ([]byte, error)) ([]byte, error) {
-	path := filepath.Join(dir, name)
-	b, err := readSecret(path)
+func openSecret(dir, name string, box *seal.Box, create func() ([]byte, error)) ([]byte, error) {
+	b, err := readKey(dir, name, box)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return b, err
 	}
@@ -104,23 +118,14 @@ func openSecret(dir, name string, create func() ([]byte, error)) ([]byte, error)
 		return nil, err
 	}
 	defer unlock()
-	b, err = readSecret(path)
+	b, err = readKey(dir, name, box)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return b, err
 	}
 	if b, err = create(); err != nil {
 		return nil, err
 	}
-	return b, writeNew(path, b)
-}
-
-// loadPrivate reads a PKCS #8 private key that only its owner may read.
-func loadPrivate(path string) (crypto.Signer, error) {
-	b, err := readSecret(path)
-	if err != nil {
-		return nil, err
-	}
-	return parsePrivate(path, b)
+	return b, writeNew(filepath.Join(dir, name), sealed(box, name, b))
 }
 
 // parsePrivate reads the PKCS #8 PEM in b, which came from path.
@@ -147,6 +152,11 @@ func privatePEM(private crypto.Signer) ([]byte, error) {
 		return nil, fmt.Errorf("encode private key: %w", err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// certPEM is the file of a certificate.
+func certPEM(cert *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 }
 
 // readPEM reads the only PEM block of a file.

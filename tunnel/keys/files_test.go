@@ -15,11 +15,15 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"borealis/tunnel/keys"
+	"borealis/tunnel/keys/seal"
 )
+
+// box seals what these tests write.
+var box = seal.New([32]byte{1})
 
 // engineFiles are what OpenEngine leaves on disk.
 var engineFiles = []string{
-	"VPN_Server/wireguard.key", "identity.crt", "identity.key", "token.key", "web.crt", "web.key",
+	"VPN_Server/wireguard.key", "audit.key", "identity.crt", "identity.key", "token.key", "web.crt", "web.key",
 }
 
 // tree returns the files below dir with their content.
@@ -45,7 +49,7 @@ func tree(t *testing.T, dir string) map[string]string {
 func newEngine(t *testing.T) (dir string, e *keys.Engine) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "Certificates")
-	e, err := keys.OpenEngine(dir, []string{"localhost", "127.0.0.1", "::1"})
+	e, err := keys.OpenEngine(dir, []string{"localhost", "127.0.0.1", "::1"}, box)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +67,7 @@ func TestEngineKeysAreStable(t *testing.T) {
 	if diff := cmp.Diff(engineFiles, names, cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	second, err := keys.OpenEngine(dir, []string{"another.example"})
+	second, err := keys.OpenEngine(dir, []string{"another.example"}, box)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,10 +75,10 @@ func TestEngineKeysAreStable(t *testing.T) {
 		t.Errorf("opening again changed files (-before +after):\n%s", diff)
 	}
 	if first.Identity.Pin() != second.Identity.Pin() || first.WireGuard != second.WireGuard ||
-		!first.Token.Equal(second.Token) || !bytes.Equal(first.Web.Certificate[0], second.Web.Certificate[0]) {
+		!first.Audit.Equal(second.Audit) || !bytes.Equal(first.Web.Certificate[0], second.Web.Certificate[0]) {
 		t.Error("the second opening has other keys")
 	}
-	if diff := cmp.Diff(first.TokenKey(), second.TokenKey()); diff != "" {
+	if diff := cmp.Diff(first.TokenKeys(first.Identity), second.TokenKeys(second.Identity)); diff != "" {
 		t.Errorf("token key (-first +second):\n%s", diff)
 	}
 	if err := first.Web.Leaf.VerifyHostname("::1"); err != nil {
@@ -111,13 +115,13 @@ func TestKeyFilesAreForTheirOwnerAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"identity.key", "token.key", "web.key", "VPN_Server/wireguard.key"} {
+	for _, name := range []string{"identity.key", "token.key", "audit.key", "web.key", "VPN_Server/wireguard.key"} {
 		path := filepath.Join(dir, name)
 		for _, mode := range []fs.FileMode{0o640, 0o604, 0o620} {
 			if err := os.Chmod(path, mode); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := keys.OpenEngine(dir, nil); err == nil || !strings.Contains(err.Error(), "can be used by others") {
+			if _, err := keys.OpenEngine(dir, nil, box); err == nil || !strings.Contains(err.Error(), "can be used by others") {
 				t.Errorf("%s with mode %04o: %v, want a refusal", name, mode, err)
 			}
 		}
@@ -129,14 +133,13 @@ func TestKeyFilesAreForTheirOwnerAlone(t *testing.T) {
 
 func TestDamageIsToldAndLeftAlone(t *testing.T) {
 	t.Parallel()
-	const flipped = "a flipped character"
 	damages := []struct {
 		name string
 		does func(t *testing.T, path string)
 	}{
 		{"empty", func(t *testing.T, path string) { write(t, path, nil) }},
 		{"cut short", func(t *testing.T, path string) { b := read(t, path); write(t, path, b[:len(b)/2]) }},
-		{flipped, func(t *testing.T, path string) {
+		{"a flipped character", func(t *testing.T, path string) {
 			b := read(t, path)
 			if i := len(b) / 3; b[i] == 'A' {
 				b[i] = 'B'
@@ -161,13 +164,10 @@ func TestDamageIsToldAndLeftAlone(t *testing.T) {
 	intact := tree(t, dir)
 	for _, file := range engineFiles {
 		for _, damage := range damages {
-			if damage.name == flipped && (file == "token.key" || file == "VPN_Server/wireguard.key") {
-				continue // Any 32 bytes are a key, and nobody has pinned these two.
-			}
 			restore(t, dir, intact)
 			damage.does(t, filepath.Join(dir, file))
 			before := tree(t, dir)
-			_, err := keys.OpenEngine(dir, nil)
+			_, err := keys.OpenEngine(dir, nil, box)
 			if err == nil {
 				t.Errorf("%s, %s: opens", file, damage.name)
 			} else if !strings.Contains(err.Error(), filepath.Base(file)) {
@@ -179,7 +179,7 @@ func TestDamageIsToldAndLeftAlone(t *testing.T) {
 		}
 	}
 	restore(t, dir, intact)
-	if _, err := keys.OpenEngine(dir, nil); err != nil {
+	if _, err := keys.OpenEngine(dir, nil, box); err != nil {
 		t.Errorf("restored: %v", err)
 	}
 }
@@ -201,7 +201,7 @@ func TestEveryPartOfACertificateCounts(t *testing.T) {
 				b[i] = 'A'
 			}
 			write(t, path, b)
-			if _, err := keys.OpenEngine(dir, nil); err == nil {
+			if _, err := keys.OpenEngine(dir, nil, box); err == nil {
 				t.Errorf("%s opens with character %d changed", name, i)
 			}
 		}
@@ -219,7 +219,7 @@ func TestHalfAPairIsNotCompleted(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := tree(t, dir)
-		if _, err := keys.OpenEngine(dir, nil); err == nil || !strings.Contains(err.Error(), missing+" is missing") {
+		if _, err := keys.OpenEngine(dir, nil, box); err == nil || !strings.Contains(err.Error(), missing+" is missing") {
 			t.Errorf("without %s: %v", missing, err)
 		}
 		if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
@@ -233,15 +233,18 @@ func TestPartsOfTwoIdentitiesDoNotMix(t *testing.T) {
 	dir, _ := newEngine(t)
 	other, _ := newEngine(t)
 	write(t, filepath.Join(dir, "identity.crt"), read(t, filepath.Join(other, "identity.crt")))
-	if _, err := keys.OpenEngine(dir, nil); err == nil || !strings.Contains(err.Error(), "do not belong together") {
+	if _, err := keys.OpenEngine(dir, nil, box); err == nil || !strings.Contains(err.Error(), "do not belong together") {
 		t.Errorf("a foreign certificate: %v", err)
 	}
 	// A web key is a fine key, but not an identity's.
 	restore(t, dir, tree(t, other))
-	for _, ext := range []string{".key", ".crt"} {
-		write(t, filepath.Join(dir, "identity"+ext), read(t, filepath.Join(dir, "web"+ext)))
+	web, err := box.Open("file:web.key", read(t, filepath.Join(dir, "web.key")))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := keys.OpenEngine(dir, nil); err == nil || !strings.Contains(err.Error(), "not an Ed25519 key") {
+	write(t, filepath.Join(dir, "identity.key"), box.Seal("file:identity.key", web))
+	write(t, filepath.Join(dir, "identity.crt"), read(t, filepath.Join(dir, "web.crt")))
+	if _, err := keys.OpenEngine(dir, nil, box); err == nil || !strings.Contains(err.Error(), "not an Ed25519 key") {
 		t.Errorf("an ECDSA identity: %v", err)
 	}
 }
@@ -293,12 +296,12 @@ func TestMain(m *testing.M) {
 	if dir == "" {
 		os.Exit(m.Run())
 	}
-	e, err := keys.OpenEngine(dir, nil)
+	e, err := keys.OpenEngine(dir, nil, box)
 	if err != nil {
 		os.Stderr.WriteString(err.Error())
 		os.Exit(1)
 	}
-	os.Stdout.WriteString(e.Identity.Pin().String() + " " + e.WireGuard.PublicKey().String() + " " + e.TokenKey().ID)
+	os.Stdout.WriteString(e.Identity.Pin().String() + " " + e.WireGuard.PublicKey().String() + " " + e.TokenKeys(e.Identity)[0].ID)
 	os.Exit(0)
 }
 
@@ -310,12 +313,12 @@ func TestConcurrentOpeningMakesOneSetOfKeys(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range goroutines {
 		all.Go(func() {
-			e, err := keys.OpenEngine(dir, nil)
+			e, err := keys.OpenEngine(dir, nil, box)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			said[i] = e.Identity.Pin().String() + " " + e.WireGuard.PublicKey().String() + " " + e.TokenKey().ID
+			said[i] = e.Identity.Pin().String() + " " + e.WireGuard.PublicKey().String() + " " + e.TokenKeys(e.Identity)[0].ID
 		})
 	}
 	for i := range processes {

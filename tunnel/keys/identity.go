@@ -50,7 +50,11 @@ func NewIdentity(name string) (*Identity, error) {
 // once and get the same one. One file without the other, a damaged file or a
 // key that others may read is an error, and nothing is written.
 func OpenIdentity(dir, file, name string) (*Identity, error) {
-	pair := certPair{dir: dir, key: file + ".key", cert: file + ".crt"}
+	return openIdentity(certPair{dir: dir, key: file + ".key", cert: file + ".crt"}, name)
+}
+
+// openIdentity loads or makes the identity in a pair of files.
+func openIdentity(pair certPair, name string) (*Identity, error) {
 	private, cert, err := pair.open(func() (crypto.Signer, *x509.Certificate, error) {
 		id, err := NewIdentity(name)
 		if err != nil {
@@ -61,6 +65,20 @@ func OpenIdentity(dir, file, name string) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open identity: %w", err)
 	}
+	return asIdentity(pair, private, cert)
+}
+
+// loadIdentity loads the identity in a pair of files, which must be there.
+func loadIdentity(pair certPair) (*Identity, error) {
+	private, cert, err := pair.load()
+	if err != nil {
+		return nil, fmt.Errorf("open identity: %w", err)
+	}
+	return asIdentity(pair, private, cert)
+}
+
+// asIdentity is the identity that a pair holds.
+func asIdentity(pair certPair, private crypto.Signer, cert *x509.Certificate) (*Identity, error) {
 	key, ok := private.(ed25519.PrivateKey)
 	if !ok {
 		return nil, fmt.Errorf("open identity: %s: not an Ed25519 key", pair.keyPath())

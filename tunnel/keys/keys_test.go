@@ -112,20 +112,20 @@ func TestSignatureKeepsToItsContext(t *testing.T) {
 
 func TestTokenKeyCheck(t *testing.T) {
 	t.Parallel()
-	e, err := keys.OpenEngine(t.TempDir(), nil)
+	e, err := keys.OpenEngine(t.TempDir(), nil, box)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := keys.OpenEngine(t.TempDir(), nil)
+	other, err := keys.OpenEngine(t.TempDir(), nil, box)
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := e.TokenKey()
+	good, foreign := e.TokenKeys(e.Identity)[0], other.TokenKeys(other.Identity)[0]
 	if len(good.ID) != 16 {
 		t.Errorf("id %q is not 16 digits", good.ID)
 	}
 	change := func(f func(*keys.TokenKey)) keys.TokenKey {
-		k := e.TokenKey()
+		k := e.TokenKeys(e.Identity)[0]
 		f(&k)
 		return k
 	}
@@ -135,9 +135,9 @@ func TestTokenKeyCheck(t *testing.T) {
 		ok   bool
 	}{
 		{"genuine", good, true},
-		{"another engine's", other.TokenKey(), false},
-		{"another engine's key with our signature", change(func(k *keys.TokenKey) { k.Public, k.ID = other.TokenKey().Public, other.TokenKey().ID }), false},
-		{"id of another key", change(func(k *keys.TokenKey) { k.ID = other.TokenKey().ID }), false},
+		{"another engine's", foreign, false},
+		{"another engine's key with our signature", change(func(k *keys.TokenKey) { k.Public, k.ID = foreign.Public, foreign.ID }), false},
+		{"id of another key", change(func(k *keys.TokenKey) { k.ID = foreign.ID }), false},
 		{"no id", change(func(k *keys.TokenKey) { k.ID = "" }), false},
 		{"no signature", change(func(k *keys.TokenKey) { k.Signature = nil }), false},
 		{"short key", change(func(k *keys.TokenKey) { k.Public = k.Public[:31] }), false},

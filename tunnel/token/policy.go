@@ -17,7 +17,7 @@ const policyPurpose = "borealis tunnel policy v1"
 // life. It does not expire: it holds for that tunnel only, until a policy with a
 // higher revision comes.
 type Policy struct {
-	Engine   keys.Pin // Who signed it.
+	Engine   keys.Pin // Who signed it: the identity that the agent was shown.
 	Agent    keys.Pin // Whom it is for.
 	Tunnel   string   // The id of the tunnel.
 	Revision int64    // 1 or more; grows with each policy of a tunnel.

@@ -56,7 +56,7 @@ type Port struct {
 
 // Claims is what a token says.
 type Claims struct {
-	Engine    keys.Pin          // Who signed it.
+	Engine    keys.Pin          // Who signed it: the identity that the agent was shown.
 	Agent     keys.Pin          // Whom it is for.
 	Tunnel    string            // The id of the tunnel.
 	ID        string            // The id of the token, used once.

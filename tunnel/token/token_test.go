@@ -315,3 +315,10 @@ func unsigned(t *testing.T, payload string) string {
 	clear(b[len(b)-64:])
 	return base64.RawURLEncoding.EncodeToString(b)
 }
+
+func TestTokenKeyOutlivesItsTokens(t *testing.T) {
+	t.Parallel()
+	if want := Lifetime + 5*time.Minute; keys.TokenOverlap != want {
+		t.Errorf("a token key that was replaced is known for %v, want %v", keys.TokenOverlap, want)
+	}
+}

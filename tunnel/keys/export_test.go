@@ -1,0 +1,4 @@
+package keys
+
+// OpenEngineAt is OpenEngine by another clock.
+var OpenEngineAt = openEngine
