@@ -18,8 +18,7 @@ import (
 func TestBadTokensAddNoPeer(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	kid := r.keys.TokenKey().ID
-	own := r.keys.Token
+	kid, own := r.keys.TokenSigner()
 	_, foreign, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +26,7 @@ func TestBadTokensAddNoPeer(t *testing.T) {
 	signed := func(h *host, key ed25519.PrivateKey, kid string, change func(*token.Claims)) func(string) string {
 		return func(offered string) string {
 			want := token.Want{Engine: r.keys.Identity.Pin(), Agent: h.identity.Pin(), Nonce: testNonce, Tunnel: h.offers[len(h.offers)-1].Tunnel}
-			c, err := token.Check(offered, map[string]ed25519.PublicKey{r.keys.TokenKey().ID: own.Public().(ed25519.PublicKey)}, want, time.Now())
+			c, err := token.Check(offered, r.keys.TokenPublic(), want, time.Now())
 			if err != nil {
 				t.Error(err)
 			}

@@ -2,6 +2,8 @@ package tunnel
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +27,8 @@ func (h Holder) Actor() store.Actor {
 // holderKey is one place that a holder uses a tunnel from.
 type holderKey struct{ session, tab string }
 
+func (h Holder) key() holderKey { return holderKey{h.Session, h.Tab} }
+
 // An attachment is one holder's use of a tunnel.
 type attachment struct {
 	holder Holder
@@ -46,55 +50,91 @@ func holderKind(h Holder) string {
 	return "console"
 }
 
-// attach counts a holder in, once. It reports false when the tunnel is ending.
-func (m *Manager) attach(ctx context.Context, s *session, h Holder, kind string) bool {
+// attach counts a holder in, once, and records it first. It reports false when the tunnel
+// is ending.
+func (m *Manager) attach(ctx context.Context, s *session, h Holder, kind string) (bool, error) {
+	release, err := take(ctx, s.joining) // so that nobody is on record twice
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	k := h.key()
 	s.mu.Lock()
-	if s.closing() || s.holders == nil {
-		s.mu.Unlock()
-		return false
-	}
-	k := holderKey{h.Session, h.Tab}
-	a := s.holders[k]
-	fresh := a == nil
-	if fresh {
-		a = &attachment{holder: h, since: time.Now()}
-		s.holders[k] = a
-	}
-	if fresh || kind == "terminal" {
+	a, open := s.holders[k], !s.closing() && s.holders != nil
+	if open && a != nil && kind == "terminal" {
 		a.kind = kind
 	}
-	others := len(s.holders) > 1
 	s.mu.Unlock()
-	s.idle.touch()
-	if fresh {
-		m.pages.expect(h.Tab, m.releaseTab)
-		if others {
-			m.record(ctx, store.Record{DeviceID: s.device.ID, TunnelID: s.id, Kind: "operator_joined"}.By(h.Actor()))
+	if !open {
+		return false, nil
+	}
+	if a == nil {
+		if err := m.recordable(); err != nil {
+			return false, err
 		}
+		did := store.Record{DeviceID: s.device.ID, TunnelID: s.id, Kind: "operator_joined"}.By(h.Actor())
+		if err := m.recordFirst(ctx, did); err != nil {
+			return false, err
+		}
+		s.mu.Lock()
+		if open = !s.closing() && s.holders != nil; open {
+			s.holders[k] = &attachment{holder: h, since: time.Now(), kind: kind}
+		}
+		s.mu.Unlock()
+		if !open {
+			did.Kind, did.Reason = "operator_left", string(s.why())
+			m.recordEnd(did)
+			return false, nil
+		}
+		m.pages.expect(h.Tab, m.releaseTab)
 		m.watch.tell(s.device.ID)
 	}
+	s.idle.touch()
+	return true, nil
+}
+
+// release counts out the holders for whom why gives a reason. When nobody is left the
+// tunnel ends at once. It reports whether anybody was counted out.
+func (m *Manager) release(s *session, why func(Holder) Reason) bool {
+	leaving := make(map[*attachment]Reason)
+	for _, a := range s.attached() {
+		if r := why(a.holder); r != "" {
+			leaving[a] = r
+		}
+	}
+	if len(leaving) == 0 {
+		return false
+	}
+	s.mu.Lock()
+	var end *failure
+	for k, a := range s.holders {
+		if r := leaving[a]; r != "" {
+			delete(s.holders, k)
+			m.recordEnd(store.Record{DeviceID: s.device.ID, TunnelID: s.id, Kind: "operator_left", Reason: string(r)}.By(a.holder.Actor()))
+			end = &failure{reason: r, by: leaver(a.holder, r)}
+		}
+	}
+	if end != nil && len(s.holders) == 0 {
+		s.cancel(end) // before anybody can join what is about to end
+	}
+	s.mu.Unlock()
+	m.watch.tell(s.device.ID)
 	return true
 }
 
-// release counts out the holders that match. When nobody is left the tunnel ends at once.
-func (m *Manager) release(ctx context.Context, s *session, r Reason, match func(Holder) bool) {
+// leaver is who ends a tunnel by leaving it; nobody when the engine put them out.
+func leaver(h Holder, r Reason) store.Actor {
+	if r == OperatorDisconnect || r == OperatorLeft {
+		return h.Actor()
+	}
+	return store.Actor{}
+}
+
+// attached returns the attachments there are.
+func (s *session) attached() []*attachment {
 	s.mu.Lock()
-	var left []Holder
-	for k, a := range s.holders {
-		if match(a.holder) {
-			left = append(left, a.holder)
-			delete(s.holders, k)
-		}
-	}
-	last := len(s.holders) == 0
-	s.mu.Unlock()
-	if last {
-		s.end(r)
-	}
-	for _, h := range left {
-		m.record(ctx, store.Record{DeviceID: s.device.ID, TunnelID: s.id, Kind: "operator_left", Reason: string(r)}.By(h.Actor()))
-	}
-	m.watch.tell(s.device.ID)
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.holders))
 }
 
 // Disconnect ends a holder's use of a tunnel, named by its own id or its device's:
@@ -106,9 +146,9 @@ func (m *Manager) Disconnect(ctx context.Context, deviceOrTunnelID string, h Hol
 		return Status{}, ErrNotConnected
 	}
 	if force {
-		s.end(OperatorForceStop)
+		s.cancel(&failure{reason: OperatorForceStop, by: h.Actor()})
 	} else {
-		m.release(ctx, s, OperatorDisconnect, func(o Holder) bool { return o.OperatorID == h.OperatorID })
+		m.release(s, func(o Holder) Reason { return OperatorDisconnect.when(o.OperatorID == h.OperatorID) })
 	}
 	if s.closing() {
 		select {
@@ -133,27 +173,12 @@ func (m *Manager) Touch(tunnelID string) {
 func (m *Manager) Present(tab string) (leave func()) { return m.pages.enter(tab, m.releaseTab) }
 
 func (m *Manager) releaseTab(tab string) {
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
-	defer cancel()
 	m.mu.Lock()
 	live := m.sessionsLocked()
 	m.mu.Unlock()
 	for _, s := range live {
-		if s.holds(tab) {
-			m.release(ctx, s, OperatorLeft, func(h Holder) bool { return h.Tab == tab })
-		}
+		m.release(s, func(h Holder) Reason { return OperatorLeft.when(h.Tab == tab) })
 	}
-}
-
-func (s *session) holds(tab string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for k := range s.holders {
-		if k.tab == tab {
-			return true
-		}
-	}
-	return false
 }
 
 // pages counts the pages that each browser tab has open and says when a tab is gone.

@@ -16,8 +16,8 @@ import (
 	"borealis/agent/wire"
 	"borealis/store"
 	"borealis/tunnel/keys"
-	"borealis/tunnel/terminal"
 	"borealis/tunnel/token"
+	"borealis/tunnel/wg"
 )
 
 // ConnectOptions changes what [Manager.Connect] does.
@@ -39,6 +39,9 @@ func (m *Manager) Connect(ctx context.Context, deviceID string, h Holder, o Conn
 		return Status{}, ErrPending
 	default:
 		return Status{}, ErrRevoked
+	}
+	if err := m.unlocked(ctx, d); err != nil {
+		return Status{}, err
 	}
 	m.mu.Lock()
 	turn := m.deviceLocked(d.ID).connecting
@@ -75,8 +78,8 @@ func (m *Manager) join(ctx context.Context, deviceID string, h Holder, o Connect
 		if o.New && !s.closing() {
 			return nil, &ActiveError{TunnelID: s.id}
 		}
-		if m.attach(ctx, s, h, holderKind(h)) {
-			return s, nil
+		if ok, err := m.attach(ctx, s, h, holderKind(h)); ok || err != nil {
+			return s, err
 		}
 		select {
 		case <-s.ended:
@@ -91,6 +94,9 @@ func (m *Manager) request(ctx context.Context, d store.Device, h Holder) (*sessi
 	c := m.channel(d.ID)
 	if c == nil {
 		return nil, &OfflineError{LastSeen: d.LastSeen}
+	}
+	if err := m.recordable(); err != nil {
+		return nil, err
 	}
 	release, err := m.takePorts(ctx, d.ID) // a change of the ports comes before or after, not between
 	if err != nil {
@@ -107,7 +113,8 @@ func (m *Manager) request(ctx context.Context, d store.Device, h Holder) (*sessi
 	}
 	did := store.Record{At: s.requestedAt, DeviceID: d.ID, TunnelID: s.id, Kind: "tunnel_requested"}.By(h.Actor())
 	if err := m.config.Store.AddTunnel(ctx, row, s.requestedAt.Add(token.Lifetime), did); err != nil {
-		return nil, fmt.Errorf("record the tunnel: %w", err)
+		did.TunnelID = "" // there is none
+		return nil, m.unrecorded(ctx, did, err)
 	}
 	m.log.InfoContext(ctx, "tunnel_requested", "tunnel", s.id, "agent", d.ID, "operator", h.Operator)
 	return s, m.start(ctx, s, c, h)
@@ -158,12 +165,14 @@ func (m *Manager) newSession(d store.Device, h Holder, c *Channel) (*session, ed
 		return nil, nil, fmt.Errorf("make a tunnel id: %w", err)
 	}
 	s := &session{
-		manager: m, id: id.String(), device: d, operator: h.Operator, nonce: c.hello.Nonce,
+		manager: m, id: id.String(), device: d, requester: h, nonce: c.hello.Nonce, identity: c.identity.Pin(),
 		psk: psk, shellKey: shellKey, tokenID: rand.Text(), requestedAt: time.Now(),
 		answers: make(chan answer, 1), gone: make(chan struct{}, 1), back: make(chan struct{}, 1), ended: make(chan struct{}),
 		state: Requested, changed: make(chan struct{}), told: make(chan struct{}), proofs: newProofs(), changing: m.turnOf(d.ID),
-		holders: make(map[holderKey]*attachment), terminals: make(map[string]*terminal.Terminal), flows: make(map[*flow]struct{}),
+		holders: make(map[holderKey]*attachment), terminals: make(map[string]*liveTerminal), flows: make(map[*flow]struct{}),
+		joining: make(chan struct{}, 1),
 	}
+	s.holders[h.key()] = &attachment{holder: h, since: s.requestedAt, kind: holderKind(h)}
 	s.steps = []store.Step{{Name: string(Requested), At: s.requestedAt}}
 	return s, shellPublic, nil
 }
@@ -175,8 +184,9 @@ func (s *session) signToken(shell ed25519.PublicKey) error {
 	if err != nil {
 		return fmt.Errorf("read the device's pin: %w", err)
 	}
-	s.token, err = token.Sign(c.Keys.Token, c.Keys.TokenKey().ID, token.Claims{
-		Engine: c.Keys.Identity.Pin(), Agent: pin, Tunnel: s.id, ID: s.tokenID, Nonce: s.nonce,
+	id, key := c.Keys.TokenSigner()
+	s.token, err = token.Sign(key, id, token.Claims{
+		Engine: s.identity, Agent: pin, Tunnel: s.id, ID: s.tokenID, Nonce: s.nonce,
 		IssuedAt: s.requestedAt, ServerKey: s.link.PublicKey(), Endpoint: s.endpoint, VirtualIP: s.vip, EngineIP: s.manager.engineIP,
 		Ports: tokenPorts(s.ports), Idle: c.Idle, ShellKey: shell,
 	})
@@ -189,20 +199,21 @@ func (s *session) signToken(shell ed25519.PublicKey) error {
 // start makes a recorded session live: from here on its own goroutine has it.
 func (m *Manager) start(ctx context.Context, s *session, c *Channel, h Holder) error {
 	m.mu.Lock()
-	if f, refused := m.refusalLocked(s); refused != nil {
+	if r, refused := m.refusalLocked(s); refused != nil {
 		m.mu.Unlock()
-		_, err := m.config.Store.EndTunnel(context.WithoutCancel(ctx), s.id, string(f), time.Now(), 0, 0, s.timeline(),
-			store.Record{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_down", Reason: string(f)})
-		return errors.Join(refused, err)
+		m.recorder.settle(context.WithoutCancel(ctx), s.ending(failure{reason: r}, wg.PeerState{}))
+		return refused
 	}
 	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	s.cancel, s.dying = cancel, life.Done()
+	s.cause = func() error { return context.Cause(life) }
 	s.idle = newIdleTimer(m.config.Idle, func() { s.end(IdleTimeout) })
 	m.deviceLocked(s.device.ID).session = s
 	m.work.Add(1)
 	m.mu.Unlock()
 
-	m.attach(ctx, s, h, holderKind(h))
+	m.pages.expect(h.Tab, m.releaseTab)
+	m.watch.tell(s.device.ID)
 	offer := wire.Start{Tunnel: s.id, Token: s.token, PresharedKey: s.psk.String()}
 	if c.send(wire.FromEngine{Start: &offer}) {
 		s.step(Offered, "")

@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"borealis/acl"
-	"borealis/store"
 	"borealis/agent/wire"
+	"borealis/store"
 	"borealis/tunnel/wg"
 )
 
@@ -229,7 +229,7 @@ func TestTerminalOff(t *testing.T) {
 	r := newRig(t)
 	h := r.join(t)
 	st := r.up(t, h, holder("nora"))
-	term, _, err := r.Terminal(t.Context(), st.TunnelID, "", holder("nora"), 80, 24)
+	term, _, err := r.Terminal(t.Context(), holder("nora"), TerminalRequest{TunnelID: st.TunnelID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestTerminalOff(t *testing.T) {
 		t.Errorf("the terminal ended with %v", err)
 	}
 	for _, id := range []string{"", term.ID()} {
-		if _, _, err := r.Terminal(t.Context(), st.TunnelID, id, holder("nora"), 80, 24); !errors.Is(err, acl.ErrRefused) {
+		if _, _, err := r.Terminal(t.Context(), holder("nora"), TerminalRequest{TunnelID: st.TunnelID, TerminalID: id}); !errors.Is(err, acl.ErrRefused) {
 			t.Errorf("terminal %q: %v", id, err)
 		}
 	}

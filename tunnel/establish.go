@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"time"
@@ -40,8 +39,9 @@ func (s *session) establish(ctx context.Context) *failure {
 	if f := s.awaitTraffic(ctx, key); f != nil {
 		return f
 	}
-	s.step(Up, "")
-	s.recordUp(ctx)
+	at := time.Now()
+	s.recordUp(ctx, at) // before anybody can do anything in the tunnel
+	s.stepAt(Up, "", at)
 	return nil
 }
 
@@ -58,17 +58,17 @@ func (s *session) admit(ctx context.Context, key wgtypes.Key) *failure {
 	ports, revised := s.ports, s.revised
 	s.mu.Unlock()
 	if err := s.manager.plan.set(ctx, s.vip, ports); err != nil {
-		return &failure{FirewallLost, err.Error()}
+		return &failure{reason: FirewallLost, detail: err.Error()}
 	}
 	if ctx.Err() != nil {
 		return &failure{reason: InternalError} // somebody ended it
 	}
 	if err := s.link.AddPeer(wg.Peer{PublicKey: key, PresharedKey: s.psk, AllowedIP: s.vip}); err != nil {
-		return &failure{InternalError, fmt.Sprintf("add the peer: %v", err)}
+		return &failure{reason: InternalError, detail: fmt.Sprintf("add the peer: %v", err)}
 	}
 	s.step(Peered, "")
 	if !s.send(wire.FromEngine{Admit: &wire.Admit{Tunnel: s.id}}) {
-		return &failure{AgentLost, "the agent's connection was lost"}
+		return &failure{reason: AgentLost, detail: "the agent's connection was lost"}
 	}
 	s.mu.Lock()
 	s.admitted = true
@@ -87,9 +87,9 @@ func (s *session) awaitReady(ctx context.Context) (answer, *failure) {
 	case <-ctx.Done():
 		return answer{}, &failure{reason: InternalError}
 	case <-timeout.C:
-		return answer{}, &failure{StartTimeout, "the agent did not answer"}
+		return answer{}, &failure{reason: StartTimeout, detail: "the agent did not answer"}
 	case <-s.gone:
-		return answer{}, &failure{AgentLost, "the agent's connection was lost"}
+		return answer{}, &failure{reason: AgentLost, detail: "the agent's connection was lost"}
 	case a := <-s.answers:
 		if a.refused == nil {
 			return a, nil
@@ -101,7 +101,7 @@ func (s *session) awaitReady(ctx context.Context) (answer, *failure) {
 		case "token_rejected":
 			reason = TokenRejected
 		}
-		return answer{}, &failure{reason, "the agent refused: " + a.refused.Detail}
+		return answer{}, &failure{reason: reason, detail: "the agent refused: " + a.refused.Detail}
 	}
 }
 
@@ -111,24 +111,23 @@ func (s *session) redeem(ctx context.Context, a answer) (wgtypes.Key, *failure) 
 	m := s.manager
 	key, err := wgtypes.ParseKey(a.ready.WireGuardKey)
 	if err != nil || key == (wgtypes.Key{}) || key == s.link.PublicKey() {
-		return key, &failure{TokenRejected, "the agent sent no usable WireGuard key"}
+		return key, &failure{reason: TokenRejected, detail: "the agent sent no usable WireGuard key"}
 	}
 	pin, err := keys.ParsePin(s.device.Pin)
 	if err != nil {
-		return key, &failure{InternalError, err.Error()}
+		return key, &failure{reason: InternalError, detail: err.Error()}
 	}
-	want := token.Want{Engine: m.config.Keys.Identity.Pin(), Agent: pin, Nonce: a.nonce, Tunnel: s.id}
-	public := m.config.Keys.Token.Public().(ed25519.PublicKey)
+	want := token.Want{Engine: s.identity, Agent: pin, Nonce: a.nonce, Tunnel: s.id}
 	now := time.Now()
-	claims, err := token.Check(a.ready.Token, map[string]ed25519.PublicKey{m.config.Keys.TokenKey().ID: public}, want, now)
+	claims, err := token.Check(a.ready.Token, m.config.Keys.TokenPublic(), want, now)
 	if err != nil {
-		return key, &failure{TokenRejected, err.Error()}
+		return key, &failure{reason: TokenRejected, detail: err.Error()}
 	}
 	if err := m.config.Store.RedeemToken(ctx, claims.ID, now); err != nil {
 		if errors.Is(err, store.ErrTokenUsed) {
-			return key, &failure{TokenRejected, "the token was used before"}
+			return key, &failure{reason: TokenRejected, detail: "the token was used before"}
 		}
-		return key, &failure{InternalError, err.Error()}
+		return key, &failure{reason: InternalError, detail: err.Error()}
 	}
 	return key, nil
 }
@@ -139,14 +138,14 @@ func (s *session) awaitTraffic(ctx context.Context, key wgtypes.Key) *failure {
 	steps, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	if err := s.link.Handshake(steps, key); err != nil {
-		return &failure{HandshakeTimeout, fmt.Sprintf("no WireGuard handshake: is UDP port %s open on the way to the engine?", s.endpoint)}
+		return &failure{reason: HandshakeTimeout, detail: fmt.Sprintf("no WireGuard handshake: is UDP port %s open on the way to the engine?", s.endpoint)}
 	}
 	s.awaitApplied(ctx)
 	if !s.shellAnswers() {
 		return nil
 	}
 	if err := s.probe(ctx, stepTimeout); err != nil && s.shellAnswers() { // it may have been closed meanwhile
-		return &failure{StartTimeout, fmt.Sprintf("the shell's port does not answer: %v", err)}
+		return &failure{reason: StartTimeout, detail: fmt.Sprintf("the shell's port does not answer: %v", err)}
 	}
 	return nil
 }
@@ -162,15 +161,19 @@ func (s *session) probe(ctx context.Context, limit time.Duration) error {
 	return c.Close()
 }
 
-// recordUp writes down that the tunnel is up.
-func (s *session) recordUp(ctx context.Context) {
+// recordUp writes down that the tunnel is up, or leaves that for later.
+func (s *session) recordUp(ctx context.Context, at time.Time) {
 	m := s.manager
-	s.mu.Lock()
-	upAt := s.upAt
-	s.mu.Unlock()
-	m.log.InfoContext(ctx, "tunnel_up", "tunnel", s.id, "agent", s.device.ID, "operator", s.operator, "addr", s.vip)
-	if err := m.config.Store.SaveTunnel(ctx, s.id, string(Up), upAt, s.timeline()); err != nil && ctx.Err() == nil {
-		m.log.ErrorContext(ctx, "record_failed", "tunnel", s.id, "err", err)
-	}
-	m.record(context.WithoutCancel(ctx), store.Record{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_up", Detail: s.vip.String()})
+	m.log.InfoContext(ctx, "tunnel_up", "tunnel", s.id, "agent", s.device.ID, "operator", s.requester.Operator, "addr", s.vip)
+	steps := append(s.timeline(), store.Step{Name: string(Up), At: at})
+	did := store.Record{At: at, DeviceID: s.device.ID, TunnelID: s.id, Kind: "tunnel_up", Detail: s.vip.String()}.By(s.requester.Actor())
+	m.recorder.settle(ctx, &entry{
+		kind: did.Kind, device: s.device.ID, tunnel: s.id, must: true,
+		write: func(ctx context.Context) error {
+			if err := m.config.Store.SaveTunnel(ctx, s.id, string(Up), at, steps); err != nil {
+				return err
+			}
+			return m.config.Store.AddRecord(ctx, did)
+		},
+	})
 }

@@ -108,7 +108,7 @@ func (m *Manager) firewallEvent(ctx context.Context, l link, e netfilter.Event) 
 		m.repaired = FirewallState{RepairedAt: e.At, Detail: e.Detail}
 		m.mu.Unlock()
 		m.log.WarnContext(ctx, "firewall_repaired", "reason", e.Detail)
-		m.record(ctx, store.Record{Kind: "firewall_repaired", Detail: bounded(e.Detail)})
+		m.record(store.Record{Kind: "firewall_repaired", Detail: bounded(e.Detail)})
 		m.watch.tell("")
 	case netfilter.Lost:
 		m.loseFirewall(ctx, l, e)
@@ -131,7 +131,7 @@ func (m *Manager) loseFirewall(ctx context.Context, l link, e netfilter.Event) {
 	for _, s := range live {
 		s.fail(FirewallLost, e.Detail)
 	}
-	m.record(ctx, store.Record{Kind: "firewall_lost", Detail: bounded(fmt.Sprintf("%s (%v)", e.Detail, e.Err))})
+	m.record(store.Record{Kind: "firewall_lost", Detail: bounded(fmt.Sprintf("%s (%v)", e.Detail, e.Err))})
 	m.watch.tell("")
 }
 
@@ -165,7 +165,7 @@ func (m *Manager) restoreFirewall(ctx context.Context, l link) (lost bool) {
 	m.link.lost = nil
 	m.mu.Unlock()
 	m.log.InfoContext(ctx, "firewall_restored")
-	m.record(ctx, store.Record{Kind: "firewall_restored"})
+	m.record(store.Record{Kind: "firewall_restored"})
 	m.watch.tell("")
 	return false
 }

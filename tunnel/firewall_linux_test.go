@@ -76,17 +76,13 @@ func breakable(t *testing.T) (file string) {
 	return file
 }
 
-// engineKinds are the activities of no device, oldest first.
+// engineKinds are what is on record of the firewall, oldest first.
 func (r *rig) engineKinds(t *testing.T) string {
 	t.Helper()
-	rows, err := r.store.Records(t.Context(), store.RecordQuery{Limit: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var kinds []string
-	for _, a := range rows {
-		if a.DeviceID == "" {
-			kinds = append([]string{a.Kind}, kinds...)
+	for _, a := range r.records(t, store.RecordQuery{}) {
+		if strings.HasPrefix(a.Kind, "firewall_") {
+			kinds = append(kinds, a.Kind)
 		}
 	}
 	return strings.Join(kinds, " ")

@@ -51,8 +51,14 @@ type Config struct {
 	Idle time.Duration
 	// MaxDuration ends a tunnel whatever happens in it. Zero means DefaultMaxDuration.
 	MaxDuration time.Duration
+	// PingAnswer is how long an agent may take to answer on the older of two connections
+	// of one device, and PingAgain how long after that both are asked once more before
+	// two agents are taken to have one key. Zero means two and three seconds.
+	PingAnswer, PingAgain time.Duration
 	// Logger gets one line for every step that people ask about. Nil is silent.
 	Logger *slog.Logger
+
+	unrecorded time.Duration // without the audit trail before every tunnel is ended; zero means recordLongest
 }
 
 // A Manager owns every tunnel of an engine. It is safe for concurrent use.
@@ -65,6 +71,7 @@ type Manager struct {
 	watch    watchers
 	pages    pages
 	expiry   expiry
+	recorder *recorder
 	proving  chan struct{} // holds a token for each proof that is being made
 
 	stop context.CancelFunc // ends the keeper of the link
@@ -98,6 +105,15 @@ func (c Config) filled() Config {
 	if !c.Pool.IsValid() {
 		c.Pool = netip.MustParsePrefix(DefaultPool)
 	}
+	if c.PingAnswer == 0 {
+		c.PingAnswer = pingAnswer
+	}
+	if c.PingAgain == 0 {
+		c.PingAgain = pingAgain
+	}
+	if c.unrecorded == 0 {
+		c.unrecorded = recordLongest
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -127,12 +143,15 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 		expiry: expiry{wake: make(chan struct{}, 1)}, proving: make(chan struct{}, proofsAtOnce),
 	}
 	m.plan = newPlanner(&m.guard)
+	m.recorder = newRecorder(c, m.endUnrecorded, m.watch.tell)
 	if _, err := m.expire(ctx); err != nil { // what ended while no engine ran
 		return nil, fmt.Errorf("end overrides of an earlier run: %w", err)
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m.stop = stop
+	go m.recorder.keep()
 	m.work.Go(func() { m.keepExpiry(life) })
+	m.work.Go(func() { m.keepTokenKey(life) })
 	opened := make(chan struct{})
 	m.work.Go(func() { m.keepLink(life, opened) })
 	select { // the first attempt is over before anybody can ask for a tunnel
@@ -167,6 +186,7 @@ func (m *Manager) Close() {
 	m.stop()
 	m.work.Wait()
 	m.pages.close()
+	m.recorder.close()
 	m.watch.close()
 }
 

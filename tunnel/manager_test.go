@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,7 +54,8 @@ func TestConnectToEnd(t *testing.T) {
 	if got := r.ending(t, st.TunnelID); got != OperatorDisconnect {
 		t.Errorf("stored reason %q", got)
 	}
-	wantActivity(t, r, h.device.ID, "device_enrolled", "agent_online", "tunnel_requested", "tunnel_up", "operator_left", "tunnel_down")
+	wantActivity(t, r, h.device.ID, "device_enrolled", "agent_online", "tunnel_requested", "tunnel_up",
+		"terminal_opened", "terminal_closed", "operator_left", "tunnel_down")
 
 	again := r.up(t, h, holder("nora"))
 	if again.TunnelID == st.TunnelID || again.VirtualIP != st.VirtualIP {
@@ -68,7 +68,7 @@ func run(t *testing.T, r *rig, tunnelID, line string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	term, resumed, err := r.Terminal(ctx, tunnelID, "", holder("nora"), 80, 24)
+	term, resumed, err := r.Terminal(ctx, holder("nora"), TerminalRequest{TunnelID: tunnelID, Cols: 80, Rows: 24})
 	if err != nil || resumed {
 		t.Fatalf("open a terminal: resumed %v, %v", resumed, err)
 	}
@@ -82,20 +82,20 @@ func run(t *testing.T, r *rig, tunnelID, line string) string {
 		p, offset, err := v.Next(ctx)
 		all.Write(p)
 		if err != nil {
-			return all.String()
+			break
 		}
 		v.Ack(offset + int64(len(p)))
 	}
+	r.until(t, func() bool {
+		return len(r.records(t, store.RecordQuery{TunnelID: tunnelID, Kind: "terminal_closed"})) > 0
+	})
+	return all.String()
 }
 
 func wantActivity(t *testing.T, r *rig, deviceID string, want ...string) {
 	t.Helper()
-	rows, err := r.store.Records(t.Context(), store.RecordQuery{DeviceID: deviceID, Limit: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []string
-	for _, a := range slices.Backward(rows) {
+	for _, a := range r.records(t, store.RecordQuery{DeviceID: deviceID}) {
 		got = append(got, a.Kind)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -195,7 +195,7 @@ func TestConnectRefusals(t *testing.T) {
 		t.Errorf("pending device: %v", err)
 	}
 	for state, want := range map[string]error{"revoked": ErrRevoked, "quarantined": ErrRevoked} {
-		if err := r.store.SetDeviceState(t.Context(), h.device.ID, state, store.Actor{Name: "admin"}, time.Now()); err != nil {
+		if err := r.store.SetDeviceState(t.Context(), h.device.ID, state, time.Now(), store.Record{Actor: "admin"}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := r.Connect(t.Context(), h.device.ID, holder("nora"), ConnectOptions{}); !errors.Is(err, want) {
@@ -330,7 +330,7 @@ func TestClosedTabLeaves(t *testing.T) {
 	who.Tab = "tab-1"
 	st := r.up(t, h, who)
 	r.releaseTab("another-tab")
-	if !r.session(st.TunnelID).holds("tab-1") {
+	if now, err := r.Status(t.Context(), h.device.ID); err != nil || len(now.Operators) != 1 {
 		t.Fatal("the wrong tab was released")
 	}
 	r.releaseTab("tab-1")

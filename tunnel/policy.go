@@ -103,13 +103,18 @@ func (s *session) apply(ctx context.Context, p acl.Policy) {
 func (s *session) push(ctx context.Context) bool {
 	s.mu.Lock()
 	s.sent++
-	p := token.Policy{Engine: s.manager.config.Keys.Identity.Pin(), Tunnel: s.id, Revision: s.sent, Ports: tokenPorts(s.ports)}
+	p := token.Policy{Tunnel: s.id, Revision: s.sent, Ports: tokenPorts(s.ports)}
 	s.mu.Unlock()
+	c := s.manager.channel(s.device.ID)
+	if c == nil {
+		return false // resync sends it when the agent is back
+	}
+	p.Engine = c.identity.Pin()
 	var err error
 	if p.Agent, err = keys.ParsePin(s.device.Pin); err == nil {
-		k := s.manager.config.Keys
+		id, key := s.manager.config.Keys.TokenSigner()
 		var signed string
-		if signed, err = token.SignPolicy(k.Token, k.TokenKey().ID, p); err == nil {
+		if signed, err = token.SignPolicy(key, id, p); err == nil {
 			return s.send(wire.FromEngine{Policy: &wire.Policy{Tunnel: s.id, Policy: signed}})
 		}
 	}

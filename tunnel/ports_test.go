@@ -123,7 +123,7 @@ func TestWhoDecidedAndWhen(t *testing.T) {
 	if err != nil || reset.Policy.Overridden(time.Now()) || !slices.Equal(reset.Policy.Allowed(time.Now()), acl.Defaults("linux")) {
 		t.Errorf("reset: %+v, %v", reset, err)
 	}
-	lines, err := r.store.Records(ctx, store.RecordQuery{DeviceID: d.ID, Limit: 4})
+	lines, err := r.store.Records(ctx, store.RecordQuery{Scope: store.Scope{All: true}, DeviceID: d.ID, Limit: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

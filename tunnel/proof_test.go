@@ -188,7 +188,7 @@ func TestClosedPortThatAnswers(t *testing.T) {
 		t.Errorf("%d peers", n)
 	}
 	wantActivity(t, r, h.device.ID, "device_enrolled", "agent_online", "tunnel_requested", "tunnel_up", "ports_mismatch", "tunnel_down")
-	lines, err := r.store.Records(t.Context(), store.RecordQuery{DeviceID: h.device.ID, Limit: 2})
+	lines, err := r.store.Records(t.Context(), store.RecordQuery{Scope: store.Scope{All: true}, DeviceID: h.device.ID, Limit: 2})
 	if err != nil || !strings.Contains(lines[1].Detail, "445/tcp is closed, and it answers") || lines[0].Reason != "firewall_lost" || !strings.Contains(lines[0].Detail, "445/tcp") {
 		t.Errorf("activity %+v, %v", lines, err)
 	}

@@ -179,7 +179,7 @@ func (s *session) proof(ctx context.Context) (Proof, bool) {
 func (s *session) alarm(ctx context.Context, p Proof) {
 	m, what := s.manager, bounded(strings.Join(p.Alarms, " "))
 	m.log.ErrorContext(ctx, "ports_mismatch", "tunnel", s.id, "agent", s.device.ID, "reason", what)
-	m.record(ctx, store.Record{DeviceID: s.device.ID, TunnelID: s.id, Kind: "ports_mismatch", Detail: what})
+	m.record(store.Record{DeviceID: s.device.ID, TunnelID: s.id, Kind: "ports_mismatch", Detail: what})
 	m.watch.tell(s.device.ID)
 }
 

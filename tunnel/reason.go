@@ -23,6 +23,7 @@ const (
 	StartTimeout       Reason = "start_timeout"
 	HandshakeTimeout   Reason = "handshake_timeout"
 	DeviceRevoked      Reason = "device_revoked"
+	DeviceLocked       Reason = "device_locked"
 	OperatorLocked     Reason = "operator_locked"
 	EngineShutdown     Reason = "engine_shutdown"
 	EngineRestart      Reason = "engine_restart"
@@ -33,12 +34,21 @@ const (
 // Error makes a reason the cause that ends a session's context.
 func (r Reason) Error() string { return string(r) }
 
+// when is the reason if it is one, and none otherwise.
+func (r Reason) when(is bool) Reason {
+	if is {
+		return r
+	}
+	return ""
+}
+
 // What callers tell apart.
 var (
 	ErrUnknownDevice = errors.New("no such device")
 	ErrOffline       = errors.New("device is offline")
 	ErrPending       = errors.New("device is waiting for approval")
 	ErrRevoked       = errors.New("device may not connect")
+	ErrLocked        = errors.New("device is locked")
 	ErrActive        = errors.New("device has a tunnel already")
 	ErrUnavailable   = errors.New("tunnels are unavailable")
 	ErrNotConnected  = errors.New("no such tunnel")
@@ -71,3 +81,24 @@ func (e *ActiveError) Error() string { return fmt.Sprintf("tunnel %s is active",
 
 // Is makes errors.Is(err, ErrActive) true.
 func (e *ActiveError) Is(target error) bool { return target == ErrActive }
+
+// A LockedError is an [ErrLocked] that knows the lock.
+type LockedError struct {
+	Kind   string    // what is locked: [store.LockDevice] or [store.LockSite]
+	Reason string    // why, in the words of who locked it
+	Until  time.Time // zero: until it is lifted
+}
+
+func (e *LockedError) Error() string {
+	text := "the " + e.Kind + " is locked"
+	if !e.Until.IsZero() {
+		text += " until " + e.Until.UTC().Format(time.RFC3339)
+	}
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+// Is makes errors.Is(err, ErrLocked) true.
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }

@@ -2,10 +2,11 @@ package tunnel
 
 import (
 	"context"
-	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"borealis/agent/wire"
 	"borealis/store"
 	"borealis/tunnel/keys"
+	"borealis/tunnel/keys/seal"
 	"borealis/tunnel/token"
 	"borealis/tunnel/wg"
 )
@@ -41,7 +43,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	k, err := keys.OpenEngine(dir+"/Certificates", []string{"localhost"})
+	k, err := keys.OpenEngine(dir+"/Certificates", []string{"localhost"}, seal.New([32]byte{1}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +77,10 @@ func (r *rig) device(t *testing.T, hostname string, change ...func(*store.Code))
 	for _, f := range change {
 		f(&code)
 	}
-	if _, err := r.store.AddCode(t.Context(), hash, code); err != nil {
+	if _, err := r.store.AddCode(t.Context(), hash, code, store.Record{}); err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.store.RedeemCode(t.Context(), hash, store.Device{Hostname: hostname, OS: "linux", Pin: id.Pin().String()}, now)
+	d, err := r.store.RedeemCode(t.Context(), hash, store.Device{Hostname: hostname, OS: "linux", Pin: id.Pin().String()}, now, store.Record{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +97,10 @@ type host struct {
 	channel  *Channel
 	done     chan struct{}
 
+	// shown is the identity of the engine that the host sees; nil is its newest.
+	shown *keys.Identity
+	// ping answers for the host; nil is one that has gone as soon as another connects.
+	ping func(context.Context) error
 	// token changes the token that the host shows; nil shows the one it was offered.
 	token func(offered string) string
 	// mute makes the host ignore offers.
@@ -108,6 +114,8 @@ type host struct {
 	offers  []wire.Start
 	stops   []wire.Stop
 	policy  []token.Policy // that came, of all tunnels
+	welcome wire.Welcome
+	keys    []wire.Keys
 	gate    *gate.Gate
 	link    *wg.Interface
 	claims  token.Claims
@@ -135,7 +143,14 @@ const testNonce = "nonce-of-this-connection"
 func (h *host) online(holding string) {
 	h.t.Helper()
 	hello := wire.Hello{Nonce: testNonce, Hostname: h.device.Hostname, OS: "linux", Link: "netstack", Dialled: "127.0.0.1:1", Tunnel: holding}
-	c, err := h.rig.Join(h.t.Context(), h.device, hello, "127.0.0.1")
+	if h.shown == nil {
+		h.shown = h.rig.keys.Identity
+	}
+	if h.ping == nil {
+		h.ping = func(context.Context) error { return errors.New("gone") }
+	}
+	hello.Machine = h.device.Machine
+	c, err := h.rig.Join(h.t.Context(), h.device, hello, "127.0.0.1", h.shown, h.ping)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -159,6 +174,14 @@ func (h *host) serve(c *Channel, done chan struct{}) {
 	defer close(done)
 	for msg := range c.Outgoing() {
 		switch {
+		case msg.Welcome != nil:
+			h.mu.Lock()
+			h.welcome = *msg.Welcome
+			h.mu.Unlock()
+		case msg.Keys != nil:
+			h.mu.Lock()
+			h.keys = append(h.keys, *msg.Keys)
+			h.mu.Unlock()
 		case msg.Start != nil:
 			h.mu.Lock()
 			h.offers = append(h.offers, *msg.Start)
@@ -185,9 +208,8 @@ func (h *host) start(c *Channel, offer wire.Start) {
 		h.t.Error(err)
 		return
 	}
-	want := token.Want{Engine: h.rig.keys.Identity.Pin(), Agent: h.identity.Pin(), Nonce: testNonce, Tunnel: offer.Tunnel}
-	public := map[string]ed25519.PublicKey{h.rig.keys.TokenKey().ID: h.rig.keys.Token.Public().(ed25519.PublicKey)}
-	claims, err := token.Check(offer.Token, public, want, time.Now())
+	want := token.Want{Engine: h.shown.Pin(), Agent: h.identity.Pin(), Nonce: testNonce, Tunnel: offer.Tunnel}
+	claims, err := token.Check(offer.Token, h.rig.keys.TokenPublic(), want, time.Now())
 	if err != nil {
 		h.t.Errorf("the offered token: %v", err)
 		return
@@ -249,8 +271,7 @@ func (h *host) listen(i *wg.Interface, claims token.Claims) (net.Listener, error
 
 // enforce takes a policy as an agent does.
 func (h *host) enforce(c *Channel, m wire.Policy) {
-	public := map[string]ed25519.PublicKey{h.rig.keys.TokenKey().ID: h.rig.keys.Token.Public().(ed25519.PublicKey)}
-	p, err := token.CheckPolicy(m.Policy, public, h.rig.keys.Identity.Pin(), h.identity.Pin(), m.Tunnel)
+	p, err := token.CheckPolicy(m.Policy, h.rig.keys.TokenPublic(), h.shown.Pin(), h.identity.Pin(), m.Tunnel)
 	if err != nil {
 		h.t.Errorf("a policy: %v", err)
 		return
@@ -336,6 +357,26 @@ func (r *rig) up(t *testing.T, h *host, who Holder) Status {
 		t.Fatalf("wait until up: %v; %+v", err, st.Timeline)
 	}
 	return st
+}
+
+// settled reports whether nothing waits for the audit trail.
+func (r *rig) settled() bool {
+	r.recorder.mu.Lock()
+	defer r.recorder.mu.Unlock()
+	return len(r.recorder.queue) == 0
+}
+
+// records returns what is on record, oldest first, once nothing waits.
+func (r *rig) records(t *testing.T, q store.RecordQuery) []store.Record {
+	t.Helper()
+	r.until(t, r.settled)
+	q.Scope, q.Limit = store.Scope{All: true}, store.MaxPage
+	all, err := r.store.Records(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(all)
+	return all
 }
 
 // ending waits until the tunnel has ended and returns why.

@@ -13,7 +13,7 @@ import (
 	"borealis/acl"
 	"borealis/agent/wire"
 	"borealis/store"
-	"borealis/tunnel/terminal"
+	"borealis/tunnel/keys"
 	"borealis/tunnel/wg"
 )
 
@@ -38,18 +38,20 @@ type session struct {
 	manager     *Manager
 	id          string
 	device      store.Device
-	operator    string // who asked for it
+	requester   Holder // who asked for it
 	vip         netip.Addr
 	endpoint    string
 	tokenID     string
 	token       string
-	nonce       string // of the connection that the tunnel was offered on
+	nonce       string   // of the connection that the tunnel was offered on
+	identity    keys.Pin // of the engine, on that connection
 	psk         wgtypes.Key
 	shellKey    ed25519.PrivateKey
 	link        *wg.Interface
 	requestedAt time.Time
 
 	cancel  context.CancelCauseFunc
+	cause   func() error    // what cancel was told; nil before
 	dying   <-chan struct{} // closed when the tunnel was told to end
 	answers chan answer     // from the agent; the first one counts
 	gone    chan struct{}   // the agent's connection was lost
@@ -58,7 +60,10 @@ type session struct {
 	idle    *idleTimer
 	proofs  *proofs
 
+	attending sync.WaitGroup // terminals whose end is not recorded yet
+
 	changing chan struct{} // the device's turn to change which ports are open
+	joining  chan struct{} // holds one token; who has it may attach a holder
 
 	mu        sync.Mutex
 	state     State
@@ -70,7 +75,8 @@ type session struct {
 	agentKey  wgtypes.Key // zero until the agent answered
 	final     wg.PeerState
 	holders   map[holderKey]*attachment
-	terminals map[string]*terminal.Terminal
+	terminals map[string]*liveTerminal // by the id of the terminal
+	opened    int                      // terminals so far
 
 	policy   acl.Policy
 	ports    []acl.Port    // that the policy has open
@@ -93,7 +99,7 @@ type answer struct {
 func (s *session) end(r Reason) { s.cancel(&failure{reason: r}) }
 
 // fail is end with a detail for people.
-func (s *session) fail(r Reason, detail string) { s.cancel(&failure{r, detail}) }
+func (s *session) fail(r Reason, detail string) { s.cancel(&failure{reason: r, detail: detail}) }
 
 func (s *session) offerAnswer(a answer) { offer(s.answers, a) }
 func (s *session) agentGone()           { offer(s.gone, struct{}{}) }
@@ -108,6 +114,15 @@ func (s *session) closing() bool {
 	}
 }
 
+// why is the reason for which a session ends or, when it goes on, for which somebody has
+// no part in it any more.
+func (s *session) why() Reason {
+	if f, ok := errors.AsType[*failure](s.cause()); ok {
+		return f.reason
+	}
+	return OperatorLeft
+}
+
 // offer puts v into a channel that has room for one, or drops it.
 func offer[T any](c chan T, v T) {
 	select {
@@ -117,16 +132,18 @@ func offer[T any](c chan T, v T) {
 }
 
 // step moves the tunnel on and tells everybody.
-func (s *session) step(state State, detail string) {
+func (s *session) step(state State, detail string) { s.stepAt(state, detail, time.Now()) }
+
+// stepAt is step for what was at a time that is noted elsewhere too.
+func (s *session) stepAt(state State, detail string, at time.Time) {
 	s.mu.Lock()
 	s.state = state
-	now := time.Now()
-	s.steps = append(s.steps, store.Step{Name: string(state), At: now, Detail: detail})
+	s.steps = append(s.steps, store.Step{Name: string(state), At: at, Detail: detail})
 	switch state {
 	case Up:
-		s.upAt = now
+		s.upAt = at
 	case Ended:
-		s.endedAt = now
+		s.endedAt = at
 	}
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -137,7 +154,8 @@ func (s *session) step(state State, detail string) {
 // A failure is why a tunnel did not come up, or ended.
 type failure struct {
 	reason Reason
-	detail string // for people
+	detail string      // for people
+	by     store.Actor // who ended it; the zero value is the engine or the agent
 }
 
 // Error makes a failure the cause that ends a session's context.
@@ -220,16 +238,15 @@ func (s *session) send(msg wire.FromEngine) bool {
 }
 
 // tearDown takes away all that the tunnel has on this host, the peer first, so that
-// nothing passes any more, and writes down why.
+// nothing passes any more, and writes down why. What has ended stays so, also when that
+// can only be written down later.
 func (s *session) tearDown(ctx context.Context, f failure) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	m := s.manager
 	s.step(Closing, f.detail)
 	s.idle.stop()
-	for _, t := range s.takeTerminals() {
-		t.Close()
-	}
+	s.closeTerminals(f.reason)
 	s.closePorts(ctx)
 	s.send(wire.FromEngine{Stop: &wire.Stop{Tunnel: s.id, Reason: string(f.reason)}})
 	s.mu.Lock()
@@ -238,14 +255,23 @@ func (s *session) tearDown(ctx context.Context, f failure) {
 	final := s.final
 	s.mu.Unlock()
 	s.step(Ended, string(f.reason))
-	_, err := m.config.Store.EndTunnel(ctx, s.id, string(f.reason), time.Now(), final.ReceivedBytes, final.SentBytes, s.timeline(),
-		store.Record{DeviceID: s.device.ID, TunnelID: s.id, Actor: s.operator, Kind: "tunnel_down", Reason: string(f.reason), Detail: f.detail})
-	if err != nil {
-		m.log.ErrorContext(ctx, "record_failed", "tunnel", s.id, "err", err)
-	}
+	m.recorder.settle(ctx, s.ending(f, final)) // before the next tunnel of the device is made
 	m.forget(s)
 	m.log.InfoContext(ctx, "tunnel_down", "tunnel", s.id, "agent", s.device.ID, "reason", f.reason, "detail", f.detail)
 	m.watch.tell(s.device.ID)
+}
+
+// ending is the end of the tunnel as it is stored and recorded.
+func (s *session) ending(f failure, final wg.PeerState) *entry {
+	at, steps := time.Now(), s.timeline()
+	did := store.Record{At: at, DeviceID: s.device.ID, TunnelID: s.id, Kind: "tunnel_down", Reason: string(f.reason), Detail: bounded(f.detail)}.By(f.by)
+	return &entry{
+		kind: did.Kind, device: s.device.ID, tunnel: s.id, must: true,
+		write: func(ctx context.Context) error {
+			_, err := s.manager.config.Store.EndTunnel(ctx, s.id, string(f.reason), at, final.ReceivedBytes, final.SentBytes, steps, did)
+			return err
+		},
+	}
 }
 
 // closePorts closes the tunnel's address on the engine, after any change of its

@@ -19,6 +19,7 @@ import (
 // preshared key.
 type Status struct {
 	DeviceID string
+	Site     string // of the device
 	TunnelID string // empty when the device never had one
 	State    State
 	Reason   Reason // once it ended
@@ -68,7 +69,7 @@ func (m *Manager) Status(ctx context.Context, deviceID string) (Status, error) {
 		return Status{}, err
 	}
 	st := Status{
-		DeviceID: d.ID, State: Down, VirtualIP: d.VirtualIP, EngineIP: m.engineIP, Idle: m.config.Idle,
+		DeviceID: d.ID, Site: d.Site, State: Down, VirtualIP: d.VirtualIP, EngineIP: m.engineIP, Idle: m.config.Idle,
 		AllowedPorts: policy.Allowed(time.Now()),
 	}
 	last, err := m.config.Store.Tunnels(ctx, d.ID, 1)
@@ -88,7 +89,7 @@ func (m *Manager) Status(ctx context.Context, deviceID string) (Status, error) {
 func (m *Manager) statusOf(s *session) Status {
 	s.mu.Lock()
 	st := Status{
-		DeviceID: s.device.ID, TunnelID: s.id, State: s.state, Reason: s.reason, Operator: s.operator,
+		DeviceID: s.device.ID, Site: s.device.Site, TunnelID: s.id, State: s.state, Reason: s.reason, Operator: s.requester.Operator,
 		VirtualIP: s.vip, EngineIP: m.engineIP, Endpoint: s.endpoint, ServerPublicKey: s.link.PublicKey().String(),
 		AllowedPorts: slices.Clone(s.ports), Mode: s.link.Mode(),
 		Idle: m.config.Idle, IdleRemaining: s.idle.remaining(),
@@ -99,6 +100,9 @@ func (m *Manager) statusOf(s *session) Status {
 		st.Operators = append(st.Operators, Attached{Name: a.holder.Operator, Since: a.since, Kind: a.kind})
 	}
 	s.mu.Unlock()
+	if st.Live() && s.closing() { // though its step may not be taken yet
+		st.State = Closing
+	}
 	if n := len(st.Timeline); n > 0 {
 		st.Detail = st.Timeline[n-1].Detail
 	}

@@ -38,11 +38,14 @@ func (t *Terminal) attend(requests <-chan *ssh.Request) {
 	lost := t.conn.Wait()
 
 	t.mu.Lock()
-	if !known {
+	switch {
+	case known:
+	case !t.closed:
+		status, err = -1, fmt.Errorf("%w: %w", ErrLost, lost)
+	case t.why != nil:
+		status, err = -1, fmt.Errorf("%w: %w", ErrClosed, t.why)
+	default:
 		status, err = -1, ErrClosed
-		if !t.closed {
-			err = fmt.Errorf("%w: %w", ErrLost, lost)
-		}
 	}
 	t.ended, t.status, t.err = true, status, err
 	close(t.done)
@@ -51,9 +54,9 @@ func (t *Terminal) attend(requests <-chan *ssh.Request) {
 	}
 	t.mu.Unlock()
 	if err != nil {
-		t.log.Info("terminal ended", "reason", err.Error())
+		t.log.Info("terminal_ended", "reason", err.Error())
 	} else {
-		t.log.Info("terminal ended", "reason", fmt.Sprintf("status %d", status))
+		t.log.Info("terminal_ended", "reason", fmt.Sprintf("status %d", status))
 	}
 }
 

@@ -57,8 +57,9 @@ type Terminal struct {
 	viewers map[*Viewer]struct{}
 	cols    int
 	rows    int
-	closed  bool // Close was called
-	ended   bool // status and err are final
+	closed  bool  // Close was called
+	why     error // that CloseFor was told
+	ended   bool  // status and err are final
 	status  int
 	err     error
 }
@@ -119,12 +120,19 @@ func (t *Terminal) Exit() (status int, err error) {
 // Close ends the shell and everything it started, and returns when nothing of the terminal runs here
 // any more. Viewers get the rest of the output and then io.EOF. Closing again does nothing.
 func (t *Terminal) Close() error {
+	t.CloseFor(nil)
+	return nil
+}
+
+// CloseFor is Close with a reason, which Exit returns along with ErrClosed. The first one counts.
+func (t *Terminal) CloseFor(why error) {
 	t.mu.Lock()
-	t.closed = true
+	if !t.closed {
+		t.closed, t.why = true, why
+	}
 	t.mu.Unlock()
 	t.conn.Close()
 	t.running.Wait()
-	return nil
 }
 
 // Write types p into the shell. It waits while the device does not take it, and for other writers.

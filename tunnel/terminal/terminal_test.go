@@ -165,9 +165,12 @@ func TestCloseEndsTheShell(t *testing.T) {
 	if _, err := fmt.Sscan(r.expect(">"), &pids[0], &pids[1]); err != nil {
 		t.Fatal(err)
 	}
+	why := errors.New("enough")
+	term.CloseFor(why)
 	term.Close()
-	if _, err := term.Exit(); !errors.Is(err, ErrClosed) {
-		t.Errorf("exit %v, want %v", err, ErrClosed)
+	term.CloseFor(io.ErrShortWrite)
+	if _, err := term.Exit(); !errors.Is(err, ErrClosed) || !errors.Is(err, why) || errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("exit %v, want %v for the reason %v", err, ErrClosed, why)
 	}
 	for err := r.more(); err != io.EOF; err = r.more() {
 		if err != nil {
