@@ -1,7 +1,10 @@
 // Package access says who may do what in the console and its API: roles, rights, and whom one may change.
 package access
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Roles of operators. Who has another one may do nothing.
 const (
@@ -45,6 +48,18 @@ func Rights(role string) []Right {
 // May reports whether a role has a right.
 func May(role string, right Right) bool { return slices.Contains(Rights(role), right) }
 
+// Reserved reports whether a name stands for somebody on record who is no operator.
+func Reserved(name string) bool {
+	return slices.Contains([]string{"agent", "anonymous", "console", "engine"}, strings.ToLower(name))
+}
+
 // Scoped reports whether operators of a role can be held to some sites. Auditors and
 // administrators are responsible for the whole engine.
 func Scoped(role string) bool { return role == Viewer || role == Operator }
+
+// MayGrant reports whether somebody with the role by may give a role to others, or take
+// it from them: it must not have a right that by lacks.
+func MayGrant(by, role string) bool {
+	return slices.Contains(Roles(), role) &&
+		!slices.ContainsFunc(Rights(role), func(r Right) bool { return !May(by, r) })
+}
