@@ -8,7 +8,7 @@ import (
 	"github.com/a-h/templ"
 )
 
-// activityPage is what happened, over all devices.
+// activityPage is what happened, over all devices that the principal may see.
 func (s *Server) activityPage(r *http.Request, p principal) (templ.Component, error) {
 	before, err := cursor(r.URL.Query())
 	if err != nil {
@@ -19,7 +19,9 @@ func (s *Server) activityPage(r *http.Request, p principal) (templ.Component, er
 		return nil, err
 	}
 	v := views.Activity{Now: frame.Now, Before: before}
-	v.Events, v.Older, err = s.eventsView(r.Context(), "", before, eventsPerPage)
+	q := activityQuery(p)
+	q.Before, q.Limit = before, eventsPerPage
+	v.Events, v.Older, err = s.quietView(r.Context(), q)
 	if err != nil {
 		return nil, err
 	}

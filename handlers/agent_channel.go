@@ -32,7 +32,7 @@ func (s *Server) agentChannel(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	ctx, stream, err := s.streams.begin(r.Context(), "")
+	ctx, stream, err := s.streams.begin(r.Context(), owner{})
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -55,16 +55,20 @@ func (s *Server) agentChannel(w http.ResponseWriter, r *http.Request) {
 		conn.Close(websocket.StatusPolicyViolation, "the first message is a hello")
 		return
 	}
-	channel, err := s.config.Manager.Join(ctx, d, hello, address(r))
+	channel, err := s.config.Manager.Join(ctx, d, hello, address(r), s.identity(r.TLS.ServerName), conn.Ping)
 	if err != nil {
 		s.log.ErrorContext(ctx, "agent_refused", "agent", d.ID, "addr", address(r), "err", err)
 		conn.Close(websocket.StatusTryAgainLater, "")
 		return
 	}
 	defer channel.Leave()
-	if _, err := s.agentDevice(ctx, r.TLS); err != nil { // revoked before the manager knew of the channel
+	now, err := s.agentDevice(ctx, r.TLS) // somebody may have decided before the manager knew of the channel
+	if err != nil {
 		conn.Close(websocket.StatusPolicyViolation, "")
 		return
+	}
+	if now.State != d.State {
+		s.config.Manager.StateChanged(d.ID, now.State)
 	}
 	if err := pumpChannel(ctx, conn, channel); err != nil && ctx.Err() == nil {
 		s.log.InfoContext(ctx, "agent_cut", "agent", d.ID, "addr", address(r), "err", err)

@@ -14,6 +14,9 @@ const (
 	maxFact     = 100 // characters of what a device says about itself
 )
 
+// enrolmentRefused is the kind of record, and of log line, of a code that was not good.
+const enrolmentRefused = "enrolment_refused"
+
 // agentEnrol makes a device of a machine that has an enrolment code. The key that it
 // proved to hold in the TLS handshake becomes its identity.
 func (s *Server) agentEnrol(w http.ResponseWriter, r *http.Request) {
@@ -58,15 +61,17 @@ func (s *Server) enrolDevice(w http.ResponseWriter, r *http.Request) (wire.Enrol
 	d, err := s.config.Store.RedeemCode(r.Context(), HashSecret(q.Secret), store.Device{
 		Hostname: clean(q.Hostname, maxHostname), OS: clean(q.OS, maxFact), OSVersion: clean(q.OSVersion, maxFact),
 		Arch: clean(q.Arch, maxFact), AgentVersion: clean(q.Version, maxFact), Machine: clean(q.Machine, maxFact), Pin: pin.String(),
-	}, time.Now())
+	}, time.Now(), store.Record{Source: address(r)})
 	if errors.Is(err, store.ErrCode) || errors.Is(err, store.ErrCodeExpired) || errors.Is(err, store.ErrCodeUsed) {
 		s.enrolments.charge(from)
 		s.wrongCodes.spend()
-		s.log.WarnContext(r.Context(), "enrolment_refused", "addr", address(r), "err", err)
+		s.log.WarnContext(r.Context(), enrolmentRefused, "addr", address(r), "err", err)
+		s.recordRefusal(r.Context(), store.Record{Kind: enrolmentRefused, Source: address(r), Reason: string(failureOf(err).code)})
 	}
 	if err != nil {
 		return wire.EnrolResponse{}, err
 	}
+	s.config.Manager.Changed(d.ID) // pages show who waits
 	return s.enrolled(d)
 }
 
@@ -77,9 +82,14 @@ func (s *Server) enrolled(d store.Device) (wire.EnrolResponse, error) {
 	case store.Active:
 		answer.Message = "Enrolled. The device can be used as soon as its agent runs."
 	case store.Pending:
-		answer.Message = "Enrolled. An operator has to approve the device in the console before it can be used."
+		answer.Message = "Enrolled. An operator has to compare the words of its key and approve the device before it can be used."
+		if d.Replaces != "" {
+			answer.Message = "Enrolled. This machine is known already with another key: an operator has to decide before the device can be used."
+		}
+	case store.Quarantined:
+		return answer, refuse(codeRevoked, "This device was set aside. An administrator has to approve it again.")
 	default:
-		return answer, refuse(codeRevoked, "This device's key is %s. An administrator has to allow it again.", d.State)
+		return answer, refuse(codeRevoked, "This device's key is %s for good. Uninstall the agent and enrol the machine anew, with a new key.", d.State)
 	}
 	return answer, nil
 }

@@ -25,7 +25,7 @@ func (r *rig) newcomer() (*client, *keys.Identity) {
 func enrolBody(t *testing.T, secret, hostname string) string {
 	t.Helper()
 	body, err := json.Marshal(wire.EnrolRequest{
-		Secret: secret, Hostname: hostname, OS: "windows", OSVersion: "11 24H2", Arch: "amd64", Version: "1", Machine: "m",
+		Secret: secret, Hostname: hostname, OS: "windows", OSVersion: "11 24H2", Arch: "amd64", Version: "1", Machine: wire.NewSecret(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -15,19 +15,29 @@ type activityAnswer struct {
 
 // An eventAnswer is one line of what happened.
 type eventAnswer struct {
-	ID       int64     `json:"id"`
+	ID       int64     `json:"id"` // number of the record
 	At       time.Time `json:"at"`
 	DeviceID string    `json:"device_id"`
 	Hostname string    `json:"hostname"`
 	TunnelID string    `json:"tunnel_id"`
-	Actor    string    `json:"actor"` // an operator's name; "" for engine and agent
+	Actor    string    `json:"actor"`  // an operator's name; "" for engine and agent
+	Source   string    `json:"source"` // the address that it came from; "" for the engine's host
 	Kind     string    `json:"kind"`
+	Target   string    `json:"target"` // what else is concerned
+	Result   string    `json:"result"` // done, refused or failed
 	Reason   string    `json:"reason"`
 	Detail   string    `json:"detail"`
 }
 
+func eventAnswerOf(r store.Record) eventAnswer {
+	return eventAnswer{
+		ID: r.Seq, At: r.At.UTC(), DeviceID: r.DeviceID, Hostname: r.Hostname, TunnelID: r.TunnelID, Actor: r.Actor, Source: r.Source,
+		Kind: r.Kind, Target: r.Target, Result: r.Result, Reason: r.Reason, Detail: r.Detail,
+	}
+}
+
 // apiActivity lists what happened: ?device_id= chooses, ?limit= and ?before= page.
-func (s *Server) apiActivity(r *http.Request, _ principal) (any, error) {
+func (s *Server) apiActivity(r *http.Request, p principal) (any, error) {
 	query := r.URL.Query()
 	before, err := cursor(query)
 	if err != nil {
@@ -39,11 +49,13 @@ func (s *Server) apiActivity(r *http.Request, _ principal) (any, error) {
 	}
 	id := query.Get("device_id")
 	if id != "" {
-		if _, err := s.device(r.Context(), id); err != nil {
+		if _, err := s.device(r.Context(), p, id); err != nil {
 			return nil, err
 		}
 	}
-	lines, older, err := s.activities(r.Context(), store.RecordQuery{DeviceID: id, Before: before, Limit: limit})
+	q := activityQuery(p)
+	q.DeviceID, q.Before, q.Limit = id, before, limit
+	lines, older, err := s.activities(r.Context(), q)
 	if err != nil {
 		return nil, err
 	}
@@ -51,11 +63,8 @@ func (s *Server) apiActivity(r *http.Request, _ principal) (any, error) {
 	if older > 0 {
 		answer.Next = &older
 	}
-	for _, a := range lines {
-		answer.Activity = append(answer.Activity, eventAnswer{
-			ID: a.Seq, At: a.At.UTC(), DeviceID: a.DeviceID, Hostname: a.Hostname, TunnelID: a.TunnelID,
-			Actor: a.Actor, Kind: a.Kind, Reason: a.Reason, Detail: a.Detail,
-		})
+	for _, line := range lines {
+		answer.Activity = append(answer.Activity, eventAnswerOf(line))
 	}
 	return answer, nil
 }

@@ -39,6 +39,9 @@ func (s *Server) apiConnect(r *http.Request, p principal) (any, error) {
 	if q.DeviceID == "" {
 		return nil, invalid("device_id", "The field device_id is missing.")
 	}
+	if _, err := s.device(r.Context(), p, q.DeviceID); err != nil {
+		return nil, err
+	}
 	st, err := s.config.Manager.Connect(r.Context(), q.DeviceID, p.requestHolder(r), tunnel.ConnectOptions{New: q.New})
 	if err != nil {
 		return nil, err

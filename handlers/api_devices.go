@@ -1,12 +1,16 @@
 package handlers
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
 	"borealis/store"
+	"borealis/tunnel"
+	"borealis/tunnel/keys"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -35,14 +39,16 @@ type deviceAnswer struct {
 // A deviceDetail is one device with what only its own route tells.
 type deviceDetail struct {
 	deviceAnswer
-	Pin       string       `json:"pin"` // SHA-256 of its identity key
+	Pin       string       `json:"pin"`      // SHA-256 of its identity key
+	Words     string       `json:"words"`    // the same in six words, as the device shows it
+	Replaces  string       `json:"replaces"` // id of the device that was known on the same machine before; "" when none was
 	Link      string       `json:"link"`
 	CreatedAt *time.Time   `json:"created_at"`
 	Tunnel    statusAnswer `json:"tunnel"`
 }
 
-// apiDevices lists devices: ?q= filters, ?limit= and ?offset= page.
-func (s *Server) apiDevices(r *http.Request, _ principal) (any, error) {
+// apiDevices lists devices: ?q=, ?site= and ?state= filter, ?limit= and ?offset= page.
+func (s *Server) apiDevices(r *http.Request, p principal) (any, error) {
 	query := r.URL.Query()
 	limit, err := number(query, "limit", store.PageSize, 1, store.MaxPage)
 	if err != nil {
@@ -52,8 +58,12 @@ func (s *Server) apiDevices(r *http.Request, _ principal) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	scope := p.scope()
+	if site := query.Get("site"); site != "" {
+		scope = within(scope, site)
+	}
 	found, total, err := s.config.Store.Devices(r.Context(), store.DeviceQuery{
-		Text: clean(query.Get("q"), maxSearch), Limit: limit, Offset: offset,
+		Scope: scope, Text: clean(query.Get("q"), maxSearch), State: query.Get("state"), Limit: limit, Offset: offset,
 	})
 	if err != nil {
 		return nil, err
@@ -67,40 +77,12 @@ func (s *Server) apiDevices(r *http.Request, _ principal) (any, error) {
 }
 
 // apiDevice is one device and its tunnel.
-func (s *Server) apiDevice(r *http.Request, _ principal) (any, error) {
-	return s.deviceDetail(r, chi.URLParam(r, "id"))
+func (s *Server) apiDevice(r *http.Request, p principal) (any, error) {
+	return s.deviceDetail(r, p, chi.URLParam(r, "id"))
 }
 
-// apiApprove lets a device have tunnels.
-func (s *Server) apiApprove(r *http.Request, p principal) (any, error) {
-	return s.apiChange(r, p, store.Active)
-}
-
-// apiQuarantine sets a device aside until somebody decides; its tunnel ends.
-func (s *Server) apiQuarantine(r *http.Request, p principal) (any, error) {
-	return s.apiChange(r, p, store.Quarantined)
-}
-
-// apiRevoke ends the trust in a device; its tunnel and its connection end.
-func (s *Server) apiRevoke(r *http.Request, p principal) (any, error) {
-	return s.apiChange(r, p, store.Revoked)
-}
-
-func (s *Server) apiChange(r *http.Request, p principal, state string) (any, error) {
-	id := chi.URLParam(r, "id")
-	if r.ContentLength != 0 {
-		if err := decode(r, &struct{}{}); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.changeDevice(r.Context(), p, id, state); err != nil {
-		return nil, err
-	}
-	return s.deviceDetail(r, id)
-}
-
-func (s *Server) deviceDetail(r *http.Request, id string) (deviceDetail, error) {
-	d, err := s.device(r.Context(), id)
+func (s *Server) deviceDetail(r *http.Request, p principal, id string) (deviceDetail, error) {
+	d, err := s.device(r.Context(), p, id)
 	if err != nil {
 		return deviceDetail{}, err
 	}
@@ -108,9 +90,21 @@ func (s *Server) deviceDetail(r *http.Request, id string) (deviceDetail, error) 
 	if err != nil {
 		return deviceDetail{}, err
 	}
+	pin, err := keys.ParsePin(d.Pin)
+	if err != nil {
+		return deviceDetail{}, fmt.Errorf("device %s: %w", d.ID, err)
+	}
+	if d.Replaces != "" {
+		_, err := s.device(r.Context(), p, d.Replaces)
+		if errors.Is(err, tunnel.ErrUnknownDevice) {
+			d.Replaces = "" // it is gone, or out of scope
+		} else if err != nil {
+			return deviceDetail{}, err
+		}
+	}
 	_, online := s.config.Manager.Online(id)
 	return deviceDetail{
-		deviceAnswer: answerDevice(d, online), Pin: d.Pin, Link: d.Link,
+		deviceAnswer: answerDevice(d, online), Pin: d.Pin, Words: pin.Words(), Replaces: d.Replaces, Link: d.Link,
 		CreatedAt: moment(d.CreatedAt), Tunnel: answerStatus(st),
 	}, nil
 }

@@ -2,9 +2,9 @@ package handlers
 
 import (
 	"net/http"
+	"strconv"
 
 	"borealis/handlers/access"
-	"strconv"
 )
 
 // A disconnectRequest says what to leave, in the body of DELETE /api/tunnel/disconnect
@@ -33,12 +33,15 @@ func (s *Server) apiDisconnect(r *http.Request, p principal) (any, error) {
 			return nil, err
 		}
 	}
-	id := q.TunnelID
-	if q.DeviceID != "" {
-		id = q.DeviceID
-		if _, err := s.device(r.Context(), id); err != nil {
-			return nil, err
-		}
+	id := q.DeviceID
+	if id != "" {
+		_, err = s.device(r.Context(), p, id)
+	} else {
+		id = q.TunnelID
+		err = s.hasTunnel(p, id)
+	}
+	if err != nil {
+		return nil, err
 	}
 	st, err := s.config.Manager.Disconnect(r.Context(), id, p.requestHolder(r), q.Force)
 	if err != nil {

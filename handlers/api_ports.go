@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"borealis/acl"
-	"borealis/handlers/access"
 	"borealis/tunnel"
 
 	"github.com/go-chi/chi/v5"
@@ -113,10 +112,10 @@ type termRequest struct {
 
 // apiPorts tells which ports of a device are open.
 func (s *Server) apiPorts(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(access.Look); err != nil {
+	id := chi.URLParam(r, "id")
+	if _, err := s.device(r.Context(), p, id); err != nil {
 		return err
 	}
-	id := chi.URLParam(r, "id")
 	have, err := s.config.Manager.Ports(r.Context(), id)
 	if err != nil {
 		return err
@@ -128,7 +127,8 @@ func (s *Server) apiPorts(w http.ResponseWriter, r *http.Request, p principal) e
 // apiSetPorts makes the body the whole of a device's ports. It needs the ETag of what
 // the client has seen, so that nobody overwrites what somebody else did meanwhile.
 func (s *Server) apiSetPorts(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(access.ChangePorts); err != nil {
+	id := chi.URLParam(r, "id")
+	if _, err := s.device(r.Context(), p, id); err != nil {
 		return err
 	}
 	revision, err := ifMatch(r)
@@ -139,7 +139,6 @@ func (s *Server) apiSetPorts(w http.ResponseWriter, r *http.Request, p principal
 	if err := decode(r, &q); err != nil {
 		return err
 	}
-	id := chi.URLParam(r, "id")
 	have, err := s.config.Manager.Ports(r.Context(), id)
 	if err != nil {
 		return err
@@ -176,14 +175,12 @@ func portsChanged(id string, revision int64, wanted []acl.Override, have tunnel.
 }
 
 // apiCheckPorts probes the live tunnel and tells what that showed.
-func (s *Server) apiCheckPorts(r *http.Request, _ principal) (any, error) {
-	if r.ContentLength != 0 {
-		if err := decode(r, &struct{}{}); err != nil {
-			return nil, err
-		}
+func (s *Server) apiCheckPorts(r *http.Request, p principal) (any, error) {
+	if err := noFields(r); err != nil {
+		return nil, err
 	}
 	id := chi.URLParam(r, "id")
-	if _, err := s.device(r.Context(), id); err != nil {
+	if _, err := s.device(r.Context(), p, id); err != nil {
 		return nil, err
 	}
 	proof, err := s.config.Manager.Prove(r.Context(), id)

@@ -18,7 +18,7 @@ type statusAnswer struct {
 	Up            bool             `json:"up"`        // proven by a handshake and the shell's answer
 	Reason        string           `json:"reason"`    // why it ended
 	VirtualIP     string           `json:"virtual_ip"`
-	Operators     []operatorAnswer `json:"connected_operators"`
+	Operators     []attachedAnswer `json:"connected_operators"`
 	OperatorCount int              `json:"operator_count"`
 	LastHandshake *time.Time       `json:"last_handshake"`
 	ReceivedBytes int64            `json:"rx_bytes"` // from the device
@@ -33,8 +33,8 @@ type statusAnswer struct {
 	Timeline      []stepAnswer     `json:"timeline"`
 }
 
-// An operatorAnswer is one use of a tunnel.
-type operatorAnswer struct {
+// An attachedAnswer is one use of a tunnel.
+type attachedAnswer struct {
 	Name  string    `json:"name"`
 	Since time.Time `json:"since"`
 	Kind  string    `json:"kind"` // console, terminal or api
@@ -49,12 +49,12 @@ type stepAnswer struct {
 }
 
 // apiStatus tells how a device's tunnel is. Asking does not keep it open.
-func (s *Server) apiStatus(r *http.Request, _ principal) (any, error) {
+func (s *Server) apiStatus(r *http.Request, p principal) (any, error) {
 	id := r.URL.Query().Get("device_id")
 	if id == "" {
 		return nil, invalid("device_id", "The parameter device_id is missing.")
 	}
-	st, err := s.config.Manager.Status(r.Context(), id)
+	st, err := s.status(r.Context(), p, id)
 	if err != nil {
 		return nil, err
 	}
@@ -64,14 +64,14 @@ func (s *Server) apiStatus(r *http.Request, _ principal) (any, error) {
 func answerStatus(st tunnel.Status) statusAnswer {
 	a := statusAnswer{
 		DeviceID: st.DeviceID, TunnelID: st.TunnelID, State: string(st.State), Up: st.Up(), Reason: string(st.Reason),
-		VirtualIP: addressText(st.VirtualIP), Operators: []operatorAnswer{}, OperatorCount: len(st.Operators),
+		VirtualIP: addressText(st.VirtualIP), Operators: []attachedAnswer{}, OperatorCount: len(st.Operators),
 		LastHandshake: moment(st.LastHandshake), ReceivedBytes: st.ReceivedBytes, SentBytes: st.SentBytes,
 		IdleRemaining: seconds(st.IdleRemaining), IdleSeconds: seconds(st.Idle),
 		RequestedAt: moment(st.RequestedAt), UpAt: moment(st.UpAt), EndedAt: moment(st.EndedAt),
 		LinkMode: string(st.Mode), AllowedPorts: list(st.AllowedPorts), Timeline: timeline(st.RequestedAt, st.Timeline),
 	}
 	for _, o := range st.Operators {
-		a.Operators = append(a.Operators, operatorAnswer{Name: o.Name, Since: o.Since.UTC(), Kind: o.Kind})
+		a.Operators = append(a.Operators, attachedAnswer{Name: o.Name, Since: o.Since.UTC(), Kind: o.Kind})
 	}
 	return a
 }

@@ -19,7 +19,7 @@ type linkAnswer struct {
 }
 
 // apiTunnels lists the live tunnels.
-func (s *Server) apiTunnels(*http.Request, principal) (any, error) {
+func (s *Server) apiTunnels(_ *http.Request, p principal) (any, error) {
 	link := s.config.Manager.Link()
 	a := tunnelsAnswer{
 		Tunnels: []statusAnswer{},
@@ -28,7 +28,7 @@ func (s *Server) apiTunnels(*http.Request, principal) (any, error) {
 	if link.Err != nil {
 		a.Link.Error = link.Err.Error()
 	}
-	for _, st := range s.config.Manager.Tunnels() {
+	for _, st := range s.tunnels(p) {
 		a.Tunnels = append(a.Tunnels, answerStatus(st))
 	}
 	a.Total = len(a.Tunnels)

@@ -34,6 +34,9 @@ func (s *Server) authenticated(next http.Handler) http.Handler {
 		}
 		p, err := s.identify(r)
 		if err == nil {
+			err = s.notLocked(r.Context(), p.operator.ID)
+		}
+		if err == nil {
 			err = p.need(access.Look)
 		}
 		if err == nil && known {
@@ -43,6 +46,7 @@ func (s *Server) authenticated(next http.Handler) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
+		visitorOf(r.Context()).known()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
 	})
 }
@@ -84,7 +88,7 @@ func (s *Server) identifyToken(r *http.Request) (principal, error) {
 	}
 	token, operator, err := s.config.Store.APITokenByHash(r.Context(), HashSecret(text))
 	if errors.Is(err, store.ErrNotFound) {
-		return principal{}, refuse(codeUnauthenticated, "The API token is not known.")
+		return principal{}, s.wrongToken(r)
 	}
 	if err != nil {
 		return principal{}, err
@@ -93,6 +97,18 @@ func (s *Server) identifyToken(r *http.Request) (principal, error) {
 		return principal{}, refuse(codeSessionExpired, "The API token has expired.")
 	}
 	return principal{operator: operator, token: token, source: address(r)}, nil
+}
+
+// wrongToken is the failure of an API token that nobody has. It costs its source a
+// penalty, which a token that is right does not have to sit out.
+func (s *Server) wrongToken(r *http.Request) error {
+	if wait := s.tokens.charge(source(r)); wait > 0 {
+		f := refuse(codeTooMany, "Too many API tokens from %s were not known.", address(r))
+		f.retry = wait
+		return f
+	}
+	s.recordRefusal(r.Context(), store.Record{Kind: "token_refused", Source: address(r)})
+	return refuse(codeUnauthenticated, "The API token is not known.")
 }
 
 // isTerminal reports whether a request is for a terminal's ticket or its socket.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -56,8 +57,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 // decode reads a JSON body into v, which points to a struct. It takes one object, of
 // the right type, without fields that v does not have and without a field twice.
 func decode(r *http.Request, v any) error {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/json" {
+	if !isOfType(r, "application/json") {
 		return refuse(codeMediaType, "The request's body is not declared to be JSON.")
 	}
 	body, err := io.ReadAll(r.Body)
@@ -65,6 +65,13 @@ func decode(r *http.Request, v any) error {
 		return fmt.Errorf("read the body: %w", err)
 	}
 	return decodeBody(body, v)
+}
+
+// isOfType reports whether a body is declared to be of a media type, in UTF-8.
+func isOfType(r *http.Request, want string) bool {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	charset, given := params["charset"]
+	return err == nil && kind == want && (!given || strings.EqualFold(charset, "utf-8"))
 }
 
 func decodeBody(body []byte, v any) error {
@@ -149,13 +156,26 @@ func decodeFailure(err error) error {
 	return refuse(codeMalformed, "The JSON is not complete.")
 }
 
-// form reads the fields of an HTML form.
+// form reads the fields of an HTML form. Its text is UTF-8, and has no NUL.
 func form(r *http.Request) (url.Values, error) {
 	if r.Header.Get("Content-Type") == "" {
+		if r.ContentLength != 0 {
+			return nil, refuse(codeMediaType, "The request's body is not declared to be a form.")
+		}
 		return url.Values{}, nil // a button without fields
+	}
+	if !isOfType(r, "application/x-www-form-urlencoded") {
+		return nil, refuse(codeMediaType, "The request's body is not declared to be a form.")
 	}
 	if err := r.ParseForm(); err != nil || r.PostForm == nil {
 		return nil, refuse(codeInvalid, "The form cannot be read.")
+	}
+	for name, values := range r.PostForm {
+		for _, text := range append(values, name) {
+			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				return nil, refuse(codeInvalid, "The form holds what is not text.")
+			}
+		}
 	}
 	return r.PostForm, nil
 }

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +23,10 @@ func (s *Server) addCode(ctx context.Context, p principal, c store.Code, life ti
 		return "", store.Code{}, invalid("uses", "A code is for 1 to %d machines.", store.MaxUses)
 	case life < time.Minute || life > maxCodeLife:
 		return "", store.Code{}, invalid("ttl_seconds", "A code lives from one minute to 7 days.")
+	case c.AutoApprove && c.Uses > store.MaxAutoUses:
+		return "", store.Code{}, invalid("uses", "A code that approves at once is for %d machines at most.", store.MaxAutoUses)
+	case c.AutoApprove && life > store.MaxAutoLife:
+		return "", store.Code{}, invalid("ttl_seconds", "A code that approves at once lives for one hour at most.")
 	}
 	secret := wire.NewSecret()
 	text := wire.Code{Address: s.config.PublicAddress(), Pin: s.config.Keys.Identity.Pin(), Secret: secret}.String()
@@ -30,13 +35,15 @@ func (s *Server) addCode(ctx context.Context, p principal, c store.Code, life ti
 	}
 	c.CreatedBy, c.CreatedAt = p.operator.Name, time.Now()
 	c.ExpiresAt = c.CreatedAt.Add(life)
-	c, err := s.config.Store.AddCode(ctx, HashSecret(secret), c)
-	if err != nil {
-		return "", store.Code{}, err
+	c, err := s.config.Store.AddCode(ctx, HashSecret(secret), c, store.Record{}.By(p.actor()))
+	return text, c, err
+}
+
+// removeCode takes an enrolment code out of use.
+func (s *Server) removeCode(ctx context.Context, p principal, id string) error {
+	err := s.config.Store.DeleteCode(ctx, id, store.Record{}.By(p.actor()))
+	if errors.Is(err, store.ErrNotFound) {
+		return refuse(codeNotFound, "There is no such enrolment code, or not any more.")
 	}
-	s.record(ctx, store.Record{
-		Kind: "code_created", Target: c.ID,
-		Detail: fmt.Sprintf("code %s for %d, until %s", c.ID, c.Uses, c.ExpiresAt.UTC().Format(time.RFC3339)),
-	}.By(p.actor()))
-	return text, c, nil
+	return err
 }

@@ -12,18 +12,20 @@ import (
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
 	"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 
-// permissions switches off what a console never asks a browser for.
+// permissions switches off what a console never asks a browser for; passkeys it asks for
+// itself.
 const permissions = "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), display-capture=(), encrypted-media=(), " +
-	"geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), usb=(), xr-spatial-tracking=()"
+	"geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), publickey-credentials-create=(self), " +
+	"publickey-credentials-get=(self), usb=(), xr-spatial-tracking=()"
 
 // defend puts what every operator's request has to pass in front of the routes, in
-// this order: the host, the origin, and who it is.
+// this order: where it comes from, the host, the origin, and who it is.
 func (s *Server) defend(routes http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, refuse(codeCrossOrigin, "The request came from a page of another site."))
 	}))
-	return headers(s.recovered(s.allowedHosts(origin.Handler(s.authenticated(routes)))))
+	return headers(s.behindProxies(s.recovered(s.allowedHosts(origin.Handler(s.authenticated(routes))))))
 }
 
 // headers sets what protects an answer in a browser. Every answer has them, the

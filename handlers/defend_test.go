@@ -97,7 +97,7 @@ func TestCrossOrigin(t *testing.T) {
 		{"another site deletes", "DELETE", []string{"Sec-Fetch-Site", "cross-site"}, 403},
 		{"another site reads", "GET", []string{"Sec-Fetch-Site", "cross-site", "Accept", "text/html"}, 405},
 	} {
-		b := r.browser("ann-"+c.name, access.Admin)
+		b := r.browser("ann-"+strings.NewReplacer(" ", "-", ",", "").Replace(c.name), access.Admin)
 		a := b.do(c.method, "/logout", "", c.headers...)
 		if a.StatusCode != c.want {
 			t.Errorf("%s: %d, want %d: %s", c.name, a.StatusCode, c.want, a.body)

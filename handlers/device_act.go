@@ -1,10 +1,8 @@
 package handlers
 
 import (
-	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"borealis/handlers/access"
 	"borealis/store"
@@ -16,10 +14,10 @@ import (
 
 // connectPage is the Connect button.
 func (s *Server) connectPage(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(access.Connect); err != nil {
+	id := chi.URLParam(r, "id")
+	if _, err := s.device(r.Context(), p, id); err != nil {
 		return err
 	}
-	id := chi.URLParam(r, "id")
 	if _, err := s.config.Manager.Connect(r.Context(), id, p.requestHolder(r), tunnel.ConnectOptions{}); err != nil {
 		return err
 	}
@@ -40,7 +38,7 @@ func (s *Server) disconnectPage(w http.ResponseWriter, r *http.Request, p princi
 		return err
 	}
 	id := chi.URLParam(r, "id")
-	if _, err := s.device(r.Context(), id); err != nil {
+	if _, err := s.device(r.Context(), p, id); err != nil {
 		return err
 	}
 	_, err = s.config.Manager.Disconnect(r.Context(), id, p.requestHolder(r), force)
@@ -52,11 +50,8 @@ func (s *Server) disconnectPage(w http.ResponseWriter, r *http.Request, p princi
 
 // keepOpenPage is the Keep open button: an operator says that the tunnel is in use.
 func (s *Server) keepOpenPage(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(access.Connect); err != nil {
-		return err
-	}
 	id := chi.URLParam(r, "id")
-	st, err := s.config.Manager.Status(r.Context(), id)
+	st, err := s.status(r.Context(), p, id)
 	if err != nil {
 		return err
 	}
@@ -69,39 +64,46 @@ func (s *Server) keepOpenPage(w http.ResponseWriter, r *http.Request, p principa
 
 // approvePage lets a device have tunnels.
 func (s *Server) approvePage(w http.ResponseWriter, r *http.Request, p principal) error {
-	return s.changeDevicePage(w, r, p, store.Active)
-}
-
-// revokePage ends the trust in a device.
-func (s *Server) revokePage(w http.ResponseWriter, r *http.Request, p principal) error {
-	return s.changeDevicePage(w, r, p, store.Revoked)
-}
-
-func (s *Server) changeDevicePage(w http.ResponseWriter, r *http.Request, p principal, state string) error {
-	if err := p.need(access.ManageDevices); err != nil {
+	fields, err := form(r)
+	if err != nil {
 		return err
 	}
 	id := chi.URLParam(r, "id")
-	if err := s.changeDevice(r.Context(), p, id, state); err != nil {
+	if err := s.approve(r.Context(), p, id, store.Decision(fields.Get("decision"))); err != nil {
+		return plainly(err)
+	}
+	return s.showDevice(w, r, p, id)
+}
+
+// denyPage turns a device away that waits for approval.
+func (s *Server) denyPage(w http.ResponseWriter, r *http.Request, p principal) error {
+	id := chi.URLParam(r, "id")
+	if err := s.deny(r.Context(), p, id); err != nil {
+		return err
+	}
+	if isPart(r, "pending") {
+		return s.showDevice(w, r, p, id)
+	}
+	goTo(w, r, "/enrolment") // its own page is gone
+	return nil
+}
+
+// quarantinePage sets a device aside.
+func (s *Server) quarantinePage(w http.ResponseWriter, r *http.Request, p principal) error {
+	id := chi.URLParam(r, "id")
+	if err := s.quarantine(r.Context(), p, id, ""); err != nil {
 		return err
 	}
 	return s.showDevice(w, r, p, id)
 }
 
-// changeDevice changes what a device may do. One that is not trusted any more loses
-// its tunnel and its connection at once.
-func (s *Server) changeDevice(ctx context.Context, p principal, id, state string) error {
-	err := s.config.Store.SetDeviceState(ctx, id, state, p.actor(), time.Now())
-	if errors.Is(err, store.ErrNotFound) {
-		return tunnel.ErrUnknownDevice
-	}
-	if err != nil {
+// revokePage ends the trust in a device.
+func (s *Server) revokePage(w http.ResponseWriter, r *http.Request, p principal) error {
+	id := chi.URLParam(r, "id")
+	if err := s.revoke(r.Context(), p, id); err != nil {
 		return err
 	}
-	if state != store.Active {
-		s.config.Manager.Drop(context.WithoutCancel(ctx), id, tunnel.DeviceRevoked)
-	}
-	return nil
+	return s.showDevice(w, r, p, id)
 }
 
 // showDevice answers an act on a device: htmx gets the part that it asked for, and a
@@ -120,6 +122,12 @@ func (s *Server) showDevice(w http.ResponseWriter, r *http.Request, p principal,
 			return err
 		}
 		s.render(w, r, http.StatusOK, views.DeviceHead(v))
+	case isPart(r, "pending"):
+		v, err := s.queueView(r.Context(), p)
+		if err != nil {
+			return err
+		}
+		s.render(w, r, http.StatusOK, views.PendingQueue(v))
 	default:
 		http.Redirect(w, r, devicePath(id, views.TabSummary), http.StatusSeeOther)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,45 +14,65 @@ import (
 	"borealis/views"
 
 	"github.com/a-h/templ"
+	"github.com/go-chi/chi/v5"
 )
 
-// enrolmentPage lists the enrolment codes and offers a form for a new one.
+// enrolmentRoutes are how devices come in.
+func (s *Server) enrolmentRoutes() []route {
+	return slices.Concat(
+		read("/enrolment", access.Look, s.page(s.enrolmentPage)),
+		read("/api/codes", access.ManageDevices, s.call(s.apiCodes)),
+		[]route{
+			{http.MethodPost, "/enrolment/codes", access.ManageDevices, s.act(s.addCodePage)},
+			{http.MethodPost, "/enrolment/codes/{id}/remove", access.ManageDevices, s.act(s.removeCodePage)},
+			{http.MethodPost, "/api/codes", access.ManageDevices, s.call(s.apiAddCode)},
+			{http.MethodDelete, "/api/codes/{id}", access.ManageDevices, s.call(s.apiRemoveCode)},
+		},
+	)
+}
+
+// enrolmentPage shows who waits for approval, lists the enrolment codes and offers a
+// form for a new one.
 func (s *Server) enrolmentPage(r *http.Request, p principal) (templ.Component, error) {
 	return s.enrolmentView(r, p, views.Enrolment{})
 }
 
-// enrolmentForm makes a code or deletes one. The new code is in the answer and
-// nowhere else.
-func (s *Server) enrolmentForm(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(access.ManageDevices); err != nil {
-		return err
-	}
+// addCodePage is the form that makes a code. The new code is in the answer and nowhere
+// else.
+func (s *Server) addCodePage(w http.ResponseWriter, r *http.Request, p principal) error {
 	fields, err := form(r)
 	if err != nil {
 		return err
 	}
-	var v views.Enrolment
-	switch fields.Get("action") {
-	case "create":
-		v, err = s.codeFromForm(r.Context(), p, fields)
-	case "delete":
-		err = s.config.Store.DeleteCode(r.Context(), fields.Get("id"))
-		if errors.Is(err, store.ErrNotFound) {
-			err = nil // somebody else was faster
-		}
-	default:
-		err = invalid("action", "The form does not say what to do.")
-	}
-	status := http.StatusOK
+	v, err := s.codeFromForm(r.Context(), p, fields)
 	if f, ok := errors.AsType[*failure](err); ok && f.code == codeInvalid {
-		status = http.StatusUnprocessableEntity
-		v.Error = views.Note{Kind: "err", Text: f.detail}
-	} else if err != nil {
+		v.Field = f.field
+	}
+	status, said, err := shown(err)
+	if err != nil {
 		return err
 	}
+	v.Error = said
 	component, err := s.enrolmentView(r, p, v)
 	if err == nil {
 		s.render(w, r, status, component)
+	}
+	return err
+}
+
+// removeCodePage is the button that takes a code out of use.
+func (s *Server) removeCodePage(w http.ResponseWriter, r *http.Request, p principal) error {
+	err := s.removeCode(r.Context(), p, chi.URLParam(r, "id"))
+	if f, ok := errors.AsType[*failure](err); err != nil && (!ok || f.code != codeNotFound) { // somebody else was faster
+		return err
+	}
+	if !isFragment(r) {
+		http.Redirect(w, r, "/enrolment", http.StatusSeeOther)
+		return nil
+	}
+	component, err := s.enrolmentView(r, p, views.Enrolment{})
+	if err == nil {
+		s.render(w, r, http.StatusOK, component)
 	}
 	return err
 }
@@ -78,7 +99,7 @@ func (s *Server) codeFromForm(ctx context.Context, p principal, fields url.Value
 // enrolmentView draws the page, or the part of it that htmx asks for, around what is
 // known already.
 func (s *Server) enrolmentView(r *http.Request, p principal, v views.Enrolment) (templ.Component, error) {
-	codes, err := s.config.Store.Codes(r.Context())
+	codes, err := s.codes(r.Context(), p)
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +110,30 @@ func (s *Server) enrolmentView(r *http.Request, p principal, v views.Enrolment) 
 			CreatedBy: c.CreatedBy, CreatedAt: c.CreatedAt, ExpiresAt: c.ExpiresAt,
 		})
 	}
+	if v.CanManage {
+		if v.Wrong, err = s.wrongCodesView(r.Context(), v.Now); err != nil {
+			return nil, err
+		}
+	}
+	if v.Sites, err = s.sitesView(r.Context(), p); err != nil {
+		return nil, err
+	}
 	if isPart(r, "enrolment") {
 		return views.EnrolmentPanel(v), nil
 	}
-	frame, err := s.frame(r, p, "Enrolment", "enrolment", "")
+	if v.Queue, err = s.queueView(r.Context(), p); err != nil {
+		return nil, err
+	}
+	frame, err := s.frame(r, p, "Enrolment", "enrolment", "enrolment")
 	if err != nil {
 		return nil, err
 	}
 	return views.EnrolmentPage(frame, v), nil
+}
+
+// codes are the enrolment codes for the sites that somebody may see.
+func (s *Server) codes(ctx context.Context, p principal) ([]store.Code, error) {
+	all, err := s.config.Store.Codes(ctx)
+	scope := p.scope()
+	return slices.DeleteFunc(all, func(c store.Code) bool { return !scope.Has(c.Site) }), err
 }

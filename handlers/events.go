@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"borealis/handlers/access"
+	"borealis/tunnel"
 )
 
 // The rhythm of an event stream.
@@ -23,11 +26,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, p principal) err
 	if err != nil {
 		return err
 	}
-	ctx, stream, err := s.streams.begin(r.Context(), p.session.ID)
+	ctx, stream, err := s.streams.begin(r.Context(), p.opens(access.Look, v.subject))
 	if err != nil {
 		return err
 	}
 	defer stream.end()
+	s.access.wake() // what was taken away since the request was let in
 	defer s.config.Manager.Present(p.tab(r.URL.Query().Get("tab")))()
 	changes, stop := s.config.Manager.Watch()
 	defer stop()
@@ -38,7 +42,13 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, p principal) err
 	if err := out.write(fmt.Sprintf("retry: %d\n\n", streamRetry.Milliseconds())); err != nil {
 		return nil // the browser went away; it has an answer
 	}
-	switch err := s.follow(ctx, r, out, v, changes); {
+	err = s.follow(ctx, r, out, v, changes)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // what ended it, and not what broke because of it
+	}
+	switch {
+	case isRefusal(err), errors.Is(err, errRightsChanged), errors.Is(err, tunnel.ErrUnknownDevice):
+		_ = out.event("changed", "end") // the page asks again, and sees why
 	case errors.Is(err, errSessionGone):
 		_ = out.event("signedout", "end")
 	case errors.Is(err, errStopping):
@@ -95,6 +105,12 @@ func (s *Server) follow(ctx context.Context, r *http.Request, out *eventWriter, 
 			return err
 		}
 	}
+}
+
+// isRefusal reports whether an error is a failure that the client may know.
+func isRefusal(err error) bool {
+	_, ok := errors.AsType[*failure](err)
+	return ok
 }
 
 // errBrowserGone means that nobody reads the stream any more.

@@ -27,9 +27,11 @@ type liveView struct {
 	server *Server
 	p      principal
 	frame  views.Page
-	kind   string            // devices, tunnels, device, or "" for a page without live parts
+	kind   string            // devices, tunnels, enrolment, device, or "" for a page without live parts
 	device string            // id; of the kind device
 	query  store.DeviceQuery // of the kind devices: what the list shows
+
+	subject store.Device // of the kind device, as it was when the stream began
 
 	sent    map[string][sha256.Size]byte // what the page has, by element id
 	pending map[string]bool              // devices with changes
@@ -38,21 +40,21 @@ type liveView struct {
 }
 
 // liveView reads which page a stream is for.
-func (s *Server) liveView(r *http.Request, p principal) (*liveView, error) {
+func (s *Server) liveView(r *http.Request, p principal) (_ *liveView, err error) {
 	v := &liveView{
 		server: s, p: p, frame: s.bareFrame(r, ""),
 		sent: make(map[string][sha256.Size]byte), pending: make(map[string]bool),
 	}
-	v.query, _ = deviceQuery(r)
+	v.query, _ = deviceQuery(r, p)
 	name := r.URL.Query().Get("view")
 	kind, id, _ := strings.Cut(name, ":")
 	switch {
 	case kind == "device" && id != "":
-		if _, err := s.device(r.Context(), id); err != nil {
+		if v.subject, err = s.device(r.Context(), p, id); err != nil {
 			return nil, err
 		}
 		v.kind, v.device, v.frame.Section = kind, id, "devices"
-	case name == "devices", name == "tunnels", name == "":
+	case name == "devices", name == "tunnels", name == "enrolment", name == "":
 		v.kind, v.frame.Section = name, name
 	default:
 		return nil, invalid("view", "There is no view of that name.")
@@ -78,7 +80,7 @@ func (v *liveView) ticks() bool { return v.live && v.kind != "devices" }
 func (v *liveView) changed(ctx context.Context) (string, error) {
 	devices, all := v.pending, v.all
 	v.pending, v.all = make(map[string]bool), false
-	if err := v.server.count(ctx, &v.frame); err != nil {
+	if err := v.server.count(ctx, v.p, &v.frame); err != nil {
 		return "", err
 	}
 	var html bytes.Buffer
@@ -98,6 +100,8 @@ func (v *liveView) changed(ctx context.Context) (string, error) {
 		err = v.drawRows(ctx, &html, devices, all)
 	case v.kind == "tunnels":
 		err = v.drawTunnels(ctx, &html)
+	case v.kind == "enrolment":
+		err = v.drawQueue(ctx, &html)
 	}
 	return html.String(), err
 }
@@ -126,6 +130,16 @@ func (v *liveView) drawDevice(ctx context.Context, html *bytes.Buffer) error {
 	return v.addAs(ctx, html, "ports", views.PortsCard(d.Ports), views.PortsCard(timeless))
 }
 
+func (v *liveView) drawQueue(ctx context.Context, html *bytes.Buffer) error {
+	q, err := v.server.queueView(ctx, v.p)
+	if err != nil {
+		return err
+	}
+	timeless := q
+	timeless.Now = time.Time{}
+	return v.addAs(ctx, html, "pending", views.PendingQueue(q), views.PendingQueue(timeless))
+}
+
 func (v *liveView) drawTunnels(ctx context.Context, html *bytes.Buffer) error {
 	t, err := v.server.tunnelsView(ctx, v.p)
 	if err != nil {
@@ -143,11 +157,13 @@ func (v *liveView) drawRows(ctx context.Context, html *bytes.Buffer, devices map
 		if err != nil {
 			return err
 		}
-		rows = v.server.rows(found)
+		if rows, err = v.server.rows(ctx, found); err != nil {
+			return err
+		}
 	} else {
 		for id := range devices {
-			row, err := v.server.rowOf(ctx, id)
-			if errors.Is(err, store.ErrNotFound) || errors.Is(err, tunnel.ErrUnknownDevice) {
+			row, err := v.server.rowOf(ctx, v.p, id)
+			if errors.Is(err, tunnel.ErrUnknownDevice) {
 				continue
 			}
 			if err != nil {

@@ -24,6 +24,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.log.WarnContext(r.Context(), "request_refused", "addr", address(r), "reason", p.Code, "err", err)
 	}
 	switch {
+	case p.Code == codeSecondFactor && isFragment(r):
+		w.Header().Set("HX-Redirect", verifyPath(whereFrom(r)))
+		writeProblem(w, p)
+	case p.Code == codeSecondFactor && wantsPage(r):
+		http.Redirect(w, r, verifyPath(whereTo(r)), http.StatusSeeOther)
 	case !wantsPage(r):
 		writeProblem(w, p)
 	case p.Status == http.StatusUnauthorized:
@@ -62,6 +67,18 @@ func whereTo(r *http.Request) string {
 	}
 	return r.URL.RequestURI()
 }
+
+// whereFrom is the page on which htmx makes a request.
+func whereFrom(r *http.Request) string {
+	page, err := url.Parse(r.Header.Get("HX-Current-URL"))
+	if err != nil {
+		return "/"
+	}
+	return localPath(page.RequestURI())
+}
+
+// verifyPath is where a second factor is asked for, before somebody goes on.
+func verifyPath(next string) string { return "/verify?next=" + url.QueryEscape(next) }
 
 // sentence is an error's text with a capital letter.
 func sentence(text string) string {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/views"
 )
@@ -14,16 +15,20 @@ import (
 func (s *Server) frame(r *http.Request, p principal, title, section, live string) (views.Page, error) {
 	f := s.bareFrame(r, title)
 	f.Section, f.View, f.Operator = section, live, p.operator.Name
-	return f, s.count(r.Context(), &f)
+	return f, s.count(r.Context(), p, &f)
 }
 
 // count fills in what changes around a page.
-func (s *Server) count(ctx context.Context, f *views.Page) error {
-	_, total, err := s.config.Store.Devices(ctx, store.DeviceQuery{Limit: 1})
+func (s *Server) count(ctx context.Context, p principal, f *views.Page) error {
+	_, total, err := s.config.Store.Devices(ctx, store.DeviceQuery{Scope: p.scope(), Limit: 1})
+	if err == nil && p.may(access.ManageDevices) {
+		_, f.Pending, err = s.config.Store.Devices(ctx, store.DeviceQuery{Scope: p.scope(), State: store.Pending, Limit: 1})
+	}
 	if err != nil {
 		return err
 	}
-	f.Now, f.Devices, f.Tunnels, f.Banner = time.Now(), total, len(s.config.Manager.Tunnels()), views.Note{}
+	f.MayAudit, f.MayAppoint = p.may(access.ReadAudit), p.may(access.ManageOperators)
+	f.Now, f.Devices, f.Tunnels, f.Banner = time.Now(), total, len(s.tunnels(p)), views.Note{}
 	if err := s.config.Manager.Link().Err; err != nil {
 		f.Banner = views.Note{
 			Kind: "err", Text: sentence(err.Error()) + ".",
@@ -33,6 +38,11 @@ func (s *Server) count(ctx context.Context, f *views.Page) error {
 		f.Banner = views.Note{
 			Kind: "err", Text: sentence(err.Error()) + ".",
 			Hint: "The engine repairs its packet filter by itself, and ends every tunnel when it cannot.",
+		}
+	} else if err := s.config.Manager.Recording(); err != nil {
+		f.Banner = views.Note{
+			Kind: "err", Text: sentence(err.Error()) + ".",
+			Hint: "Nobody can connect to a device meanwhile, and after a minute every tunnel ends. Look at the disk and the engine's log.",
 		}
 	}
 	return nil

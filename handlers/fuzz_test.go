@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"borealis/store"
 )
 
 // FuzzLocalPath: wherever signing in leads to, it is on this host.
@@ -78,6 +80,26 @@ func FuzzTerminalMessages(f *testing.F) {
 		_, err := k.obey(t.Context(), body)
 		if p := partingOf(err); err != nil && (p == nil || len(p.reason) > 123) {
 			t.Errorf("%q ends with %+v", body, p)
+		}
+	})
+}
+
+// FuzzTab: whatever a page calls its tab, it speaks for its own session and nobody else's.
+func FuzzTab(f *testing.F) {
+	for _, seed := range []string{"", "t1", "../t1", "other/t1", strings.Repeat("a", 64), strings.Repeat("a", 65), "t1\n", "tä", "\xff"} {
+		f.Add(seed)
+	}
+	mine, other := principal{session: store.Session{ID: "mine"}}, principal{session: store.Session{ID: "mine/t"}}
+	f.Fuzz(func(t *testing.T, id string) {
+		tab := mine.tab(id)
+		if tab == "" {
+			return
+		}
+		if rest, ok := strings.CutPrefix(tab, "mine/"); !ok || rest != id || strings.ContainsAny(id, "/ \n\x00") || len(id) > 64 {
+			t.Errorf("%q becomes %q", id, tab)
+		}
+		if tab == other.tab(id) || (principal{}).tab(id) != "" {
+			t.Errorf("%q is somebody else's tab too", id)
 		}
 	})
 }

@@ -23,17 +23,21 @@ func (s *Server) allowedHosts(next http.Handler) http.Handler {
 const maxHost = 253 // characters of a host's name
 
 // requestHost is the host that a request names, without port; "" when it is not one.
+// Brackets are for IPv6 addresses, and these for brackets.
 func requestHost(r *http.Request) string {
 	host := r.Host
-	if h, port, err := net.SplitHostPort(host); err == nil {
+	if _, port, err := net.SplitHostPort(host); err == nil {
 		if !digits(port) {
 			return ""
 		}
-		host = h
-	} else if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
-		host = host[1 : len(host)-1]
+		host = strings.TrimSuffix(host, ":"+port)
 	}
-	return canonicalHost(host)
+	bare, left := strings.CutPrefix(host, "[")
+	bare, right := strings.CutSuffix(bare, "]")
+	if six := strings.Contains(bare, ":"); left != six || right != six {
+		return ""
+	}
+	return canonicalHost(bare)
 }
 
 // canonicalHost is one spelling for all of a host's: lower case, and addresses as

@@ -8,11 +8,10 @@ import (
 
 // logout ends the session, and with it the streams and terminals that it has open.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := s.endSession(r.Context(), p.session.ID); err != nil {
+	if err := s.endSession(r.Context(), p.session.ID, store.Record{Kind: "signed_out"}.By(p.actor())); err != nil {
 		return err
 	}
 	setSessionCookie(w, "")
-	s.record(r.Context(), store.Record{Kind: "signed_out"}.By(p.actor()))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 	return nil
 }

@@ -114,7 +114,7 @@ func (s *Server) lastChange(ctx context.Context, deviceID string, p acl.Policy) 
 	if p.Revision == 0 {
 		return last, nil
 	}
-	events, err := s.config.Store.Records(ctx, store.RecordQuery{DeviceID: deviceID, Limit: changeSearch})
+	events, err := s.config.Store.Records(ctx, store.RecordQuery{Scope: store.Scope{All: true}, DeviceID: deviceID, Limit: changeSearch})
 	if err != nil {
 		return last, err
 	}

@@ -48,6 +48,12 @@ func (p principal) credential() string {
 	return p.token.ID
 }
 
+// opens is the principal as the owner of an open answer that takes a right; the device
+// is zero when the answer is about no single one.
+func (p principal) opens(needs access.Right, d store.Device) owner {
+	return owner{operator: p.operator, credential: p.credential(), device: d, needs: needs}
+}
+
 var validTab = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // tab is a browser tab's id as the tunnel manager knows it. A page chooses its own

@@ -48,6 +48,24 @@ const (
 	codePrecondition    code = "precondition_required"
 	codeConfirm         code = "confirmation_required"
 	codeNothingToUndo   code = "nothing_to_undo"
+	codeUnverified      code = "verification_timeout"
+	codeSecondFactor    code = "second_factor_required"
+	codeFactorFailed    code = "second_factor_failed"
+	codeNoRole          code = "no_role"
+	codeProviderDown    code = "identity_provider_unavailable"
+
+	codeOperatorLocked code = "operator_locked"
+	codeDeviceLocked   code = "device_locked"
+
+	codeUnknownOperator code = "unknown_operator"
+	codeNameTaken       code = "name_taken"
+	codeLastAdmin       code = "last_admin"
+	codeYourself        code = "not_yourself"
+	codeLockedAlready   code = "locked_already"
+	codeNotLocked       code = "not_locked"
+	codeReplaces        code = "replaces_device"
+	codeDeviceState     code = "device_state"
+	codeRefusedForm     code = "form_refused"
 
 	codeEnrolUnknown code = "code_unknown"
 	codeEnrolUsed    code = "code_used"
@@ -86,11 +104,21 @@ func (c code) kind() (status int, title, hint string) {
 	case codeTooLarge:
 		return http.StatusRequestEntityTooLarge, "Request too large", "Send a body of 64 KiB at most."
 	case codeMediaType:
-		return http.StatusUnsupportedMediaType, "Unsupported media type", "Send JSON with Content-Type: application/json."
+		return http.StatusUnsupportedMediaType, "Unsupported media type", "Send JSON with Content-Type: application/json, and a form as application/x-www-form-urlencoded."
 	case codeTooMany:
 		return http.StatusTooManyRequests, "Too many attempts", "Wait for the time in the Retry-After header."
 	case codeStopping:
 		return http.StatusServiceUnavailable, "Engine is stopping", "Try again in a moment."
+	case codeSecondFactor:
+		return http.StatusForbidden, "Needs a second factor", "Prove your second factor at /verify and try again."
+	case codeFactorFailed:
+		return http.StatusForbidden, "Not accepted", "Try again, or prove it in another way."
+	case codeNoRole:
+		return http.StatusForbidden, "No role", "Ask whoever runs the identity provider for access to this console."
+	case codeProviderDown:
+		return http.StatusServiceUnavailable, "Identity provider does not answer", "Try again in a moment, or sign in with a password or a passkey."
+	case codeUnverified:
+		return http.StatusServiceUnavailable, "Verifying took too long", "Verify an export with \"borealis audit verify\", on the engine's host or on another one."
 	case codeBadTicket:
 		return http.StatusForbidden, "Ticket is not valid", "Reload the page."
 	}
@@ -105,13 +133,17 @@ func (c code) deviceKind() (status int, title, hint string) {
 	case codePending:
 		return http.StatusConflict, "Device waits for approval", "Compare its key and approve it."
 	case codeRevoked:
-		return http.StatusConflict, "Device is not trusted", "Enrol it again with a new key, or approve it when it is quarantined."
+		return http.StatusConflict, "Device is not trusted", "Approve it when it is quarantined. When it is revoked, uninstall its agent and enrol it anew, with a new key."
 	case codeActive:
 		return http.StatusConflict, "Tunnel is active", "Join it by leaving out \"new\", or disconnect it first."
 	case codeDown:
 		return http.StatusConflict, "Tunnel is down", "Connect to the device first."
 	case codeUnavailable:
 		return http.StatusServiceUnavailable, "Tunnels are unavailable", "The engine keeps trying; its log and \"Tunnels\" in the console say why."
+	case codeOperatorLocked:
+		return http.StatusForbidden, "Access is locked", "An administrator can lift the lock."
+	case codeDeviceLocked:
+		return http.StatusConflict, "Device is locked", "An administrator can lift the lock."
 	case codePool:
 		return http.StatusConflict, "No virtual address is free", "Start the engine with a larger --pool."
 	case codePortClosed:
@@ -131,7 +163,32 @@ func (c code) deviceKind() (status int, title, hint string) {
 	case codeEnrolExpired:
 		return http.StatusGone, "Enrolment code has expired", "Make a new code."
 	case codeEnrolQueue:
-		return http.StatusConflict, "Too many devices wait for approval", "Approve or revoke waiting devices first."
+		return http.StatusConflict, "Too many devices wait for approval", "Approve or deny waiting devices first."
+	}
+	return c.peopleKind()
+}
+
+// peopleKind is kind for what is refused about operators, locks and decisions.
+func (c code) peopleKind() (status int, title, hint string) {
+	switch c {
+	case codeUnknownOperator:
+		return http.StatusNotFound, "No such operator", "List the operators to see their ids."
+	case codeNameTaken:
+		return http.StatusConflict, "Name is taken", "Choose another name."
+	case codeLastAdmin:
+		return http.StatusConflict, "Last administrator", "Make or unlock another administrator first."
+	case codeYourself:
+		return http.StatusForbidden, "Not on yourself", "Ask another administrator. Your own password and second factor are under Account."
+	case codeLockedAlready:
+		return http.StatusConflict, "Locked already", "Unlock it first to change the lock."
+	case codeNotLocked:
+		return http.StatusConflict, "Not locked", "List the locks to see what is locked."
+	case codeReplaces:
+		return http.StatusConflict, "Machine is known already", "Send it again with decision=replace or decision=keep_both, or deny the device."
+	case codeDeviceState:
+		return http.StatusConflict, "Device is not in that state", "Look at the device again: somebody else may have decided."
+	case codeRefusedForm:
+		return http.StatusBadRequest, "Form is not complete", "Fill it in and try again."
 	}
 	return http.StatusInternalServerError, "Something went wrong in the engine", "Try again; the engine's log says what it was."
 }
@@ -143,6 +200,8 @@ type failure struct {
 	field    string // the field at fault, if it is one
 	lastSeen time.Time
 	tunnelID string
+	reason   string        // of a lock
+	until    time.Time     // when the lock ends by itself; zero: it does not
 	retry    time.Duration // after which it may go well; zero when that is not known
 
 	yours, current    *portsAnswer // of ports_changed
@@ -174,6 +233,8 @@ type problem struct {
 	Field    string     `json:"field,omitempty"`       // the field at fault
 	LastSeen *time.Time `json:"last_seen,omitempty"`   // of agent_offline, when the device was ever seen
 	TunnelID string     `json:"tunnel_id,omitempty"`   // of tunnel_active
+	Reason   string     `json:"reason,omitempty"`      // of device_locked and operator_locked, when one was given
+	Until    *time.Time `json:"until,omitempty"`       // of device_locked and operator_locked, when the lock ends by itself
 	Retry    int        `json:"retry_after,omitempty"` // seconds, of too_many
 
 	Yours    *portsAnswer `json:"yours,omitempty"`    // of ports_changed: what was wanted
@@ -188,13 +249,17 @@ func problemOf(err error) problem {
 	status, title, hint := f.code.kind()
 	p := problem{
 		Type: "urn:borealis:problem:" + string(f.code), Title: title, Status: status,
-		Code: f.code, Detail: f.detail, Hint: hint, Field: f.field, TunnelID: f.tunnelID,
+		Code: f.code, Detail: f.detail, Hint: hint, Field: f.field, TunnelID: f.tunnelID, Reason: f.reason,
 		Retry: int((f.retry + time.Second - 1) / time.Second),
 		Yours: f.yours, Current: f.current, Question: f.question, Confirm: f.confirm,
 	}
 	if !f.lastSeen.IsZero() {
 		at := f.lastSeen.UTC()
 		p.LastSeen = &at
+	}
+	if !f.until.IsZero() {
+		at := f.until.UTC()
+		p.Until = &at
 	}
 	return p
 }
@@ -206,6 +271,9 @@ func failureOf(err error) *failure {
 	}
 	if f := portsFailure(err); f != nil {
 		return f
+	}
+	if l, ok := errors.AsType[*tunnel.LockedError](err); ok {
+		return locked(store.Lock{Kind: l.Kind, Reason: l.Reason, Until: l.Until})
 	}
 	switch {
 	case errors.Is(err, tunnel.ErrUnknownDevice):

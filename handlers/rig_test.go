@@ -18,6 +18,7 @@ import (
 	"borealis/store"
 	"borealis/tunnel"
 	"borealis/tunnel/keys"
+	"borealis/tunnel/keys/seal"
 	"borealis/tunnel/wg"
 
 	"go.uber.org/goleak"
@@ -33,6 +34,7 @@ type rig struct {
 	*Server
 	t       *testing.T
 	store   *store.Store
+	path    string // of the database
 	manager *tunnel.Manager
 	keys    *keys.Engine
 	address string // host:port
@@ -42,13 +44,19 @@ type rig struct {
 // newRig starts an engine that the test closes at its end.
 func newRig(t *testing.T, change ...func(*tunnel.Config)) *rig {
 	t.Helper()
+	return newRigWith(t, func(*Config) {}, change...)
+}
+
+// newRigWith starts an engine with other settings of its own and of its tunnels.
+func newRigWith(t *testing.T, set func(*Config), change ...func(*tunnel.Config)) *rig {
+	t.Helper()
 	dir := t.TempDir()
 	db, err := store.Open(t.Context(), dir+"/borealis.db")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	k, err := keys.OpenEngine(dir+"/Certificates", []string{"localhost", "127.0.0.1"})
+	k, err := keys.OpenEngine(dir+"/Certificates", []string{"localhost", "127.0.0.1"}, seal.New([32]byte{1}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +64,7 @@ func newRig(t *testing.T, change ...func(*tunnel.Config)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, store: db, keys: k, address: listener.Addr().String(), logs: new(logBuffer)}
+	r := &rig{t: t, store: db, path: dir + "/borealis.db", keys: k, address: listener.Addr().String(), logs: new(logBuffer)}
 	logger := slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	c := tunnel.Config{Store: db, Keys: k, PublicEndpoint: "127.0.0.1", Link: wg.Config{Mode: wg.Netstack, Name: "borealis0"}, Logger: logger}
 	for _, f := range change {
@@ -66,16 +74,18 @@ func newRig(t *testing.T, change ...func(*tunnel.Config)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.manager.Close)
-	r.Server, err = New(Config{
-		Store: db, Manager: r.manager, Keys: k, Version: "test", Logger: logger,
+	settings := Config{
+		Store: db, Manager: r.manager, Keys: k, Version: "test", Logger: logger, StepUp: "never",
 		Hosts: []string{"127.0.0.1", "localhost"}, PublicAddress: func() string { return r.address },
-	})
+	}
+	set(&settings)
+	r.Server, err = New(settings)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := r.HTTPServer()
 	served := make(chan error, 1)
-	go func() { served <- server.ServeTLS(listener, "", "") }()
+	go func() { served <- server.ServeTLS(r.Listener(listener), "", "") }()
 	t.Cleanup(func() {
 		r.Close()
 		server.Close()
@@ -109,15 +119,25 @@ func (r *rig) context() context.Context {
 	return ctx
 }
 
-// operatorWith adds an operator with a role and no usable password.
-func (r *rig) operatorWith(name, role string) store.Operator {
+// operatorWith adds an operator with a role, held to some sites when any are named. The
+// password is that of every person of these tests.
+func (r *rig) operatorWith(name, role string, sites ...string) store.Operator {
 	r.t.Helper()
-	o, err := r.store.AddOperator(r.t.Context(), store.Operator{Name: name, Role: role, PasswordHash: "!"})
+	o, err := r.store.AddOperator(r.t.Context(), store.Operator{Name: name, Role: role, Sites: sites, PasswordHash: testHash()}, prepared)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return o
 }
+
+// testHash is the hash of the password of these tests, which takes a while to make.
+var testHash = sync.OnceValue(func() string {
+	hash, err := HashPassword(testPassword)
+	if err != nil {
+		panic(err)
+	}
+	return hash
+})
 
 // A client is a browser, or a program when it has a token.
 type client struct {
@@ -138,10 +158,10 @@ func (r *rig) stranger() *client {
 }
 
 // browser is a client with a session of a new operator.
-func (r *rig) browser(name, role string) *client {
+func (r *rig) browser(name, role string, sites ...string) *client {
 	r.t.Helper()
 	c := r.stranger()
-	c.cookie = r.session(r.operatorWith(name, role), store.Session{ExpiresAt: time.Now().Add(sessionLife)})
+	c.cookie = r.session(r.operatorWith(name, role, sites...), store.Session{ExpiresAt: time.Now().Add(sessionLife)})
 	return c
 }
 
@@ -149,18 +169,18 @@ func (r *rig) browser(name, role string) *client {
 func (r *rig) session(o store.Operator, v store.Session) (cookie string) {
 	r.t.Helper()
 	cookie, v.OperatorID = newSecret(), o.ID
-	if _, err := r.store.AddSession(r.t.Context(), HashSecret(cookie), v); err != nil {
+	if _, err := r.store.AddSession(r.t.Context(), HashSecret(cookie), v, prepared); err != nil {
 		r.t.Fatal(err)
 	}
 	return cookie
 }
 
 // program is a client with an API token of a new operator.
-func (r *rig) program(name, role string) *client {
+func (r *rig) program(name, role string, sites ...string) *client {
 	r.t.Helper()
 	c := r.stranger()
 	token, hash := NewAPIToken()
-	if _, err := r.store.AddAPIToken(r.t.Context(), hash, store.APIToken{OperatorID: r.operatorWith(name, role).ID}); err != nil {
+	if _, err := r.store.AddAPIToken(r.t.Context(), hash, store.APIToken{OperatorID: r.operatorWith(name, role, sites...).ID}, prepared); err != nil {
 		r.t.Fatal(err)
 	}
 	c.token = token
@@ -267,26 +287,26 @@ func (r *rig) enrolCode(c store.Code) string {
 	if c.ExpiresAt.IsZero() {
 		c.ExpiresAt = time.Now().Add(time.Hour)
 	}
-	if _, err := r.store.AddCode(r.t.Context(), HashSecret(secret), c); err != nil {
+	if _, err := r.store.AddCode(r.t.Context(), HashSecret(secret), c, prepared); err != nil {
 		r.t.Fatal(err)
 	}
 	return secret
 }
 
-// device stores an enrolled device in a state.
-func (r *rig) device(hostname, state string) (store.Device, *keys.Identity) {
+// device stores an enrolled device in a state, at a site if one is named.
+func (r *rig) device(hostname, state string, site ...string) (store.Device, *keys.Identity) {
 	r.t.Helper()
 	id, err := keys.NewIdentity(hostname)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	secret := r.enrolCode(store.Code{AutoApprove: state == store.Active})
-	d, err := r.store.RedeemCode(r.t.Context(), HashSecret(secret), store.Device{Hostname: hostname, OS: "linux", Pin: id.Pin().String()}, time.Now())
+	secret := r.enrolCode(store.Code{AutoApprove: state == store.Active, Site: strings.Join(site, "")})
+	d, err := r.store.RedeemCode(r.t.Context(), HashSecret(secret), store.Device{Hostname: hostname, OS: "linux", Pin: id.Pin().String()}, time.Now(), prepared)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	if state != d.State {
-		if err := r.store.SetDeviceState(r.t.Context(), d.ID, state, store.Actor{Name: "test"}, time.Now()); err != nil {
+		if err := r.store.SetDeviceState(r.t.Context(), d.ID, state, time.Now(), prepared); err != nil {
 			r.t.Fatal(err)
 		}
 		d.State = state
@@ -294,16 +314,21 @@ func (r *rig) device(hostname, state string) (store.Device, *keys.Identity) {
 	return d, id
 }
 
-// kinds are the kinds of activity on record, oldest first.
+// prepared marks the records of what a rig does before a test begins.
+var prepared = store.Record{Source: "rig"}
+
+// kinds are the kinds of activity on record, oldest first, without the preparations.
 func (r *rig) kinds() []string {
 	r.t.Helper()
-	lines, err := r.store.Records(r.t.Context(), store.RecordQuery{Limit: store.MaxPage})
+	lines, err := r.store.Records(r.t.Context(), store.RecordQuery{Scope: store.Scope{All: true}, Limit: store.MaxPage})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	var kinds []string
 	for i := range lines {
-		kinds = append(kinds, lines[len(lines)-1-i].Kind)
+		if line := lines[len(lines)-1-i]; line.Source != prepared.Source {
+			kinds = append(kinds, line.Kind)
+		}
 	}
 	return kinds
 }

@@ -29,9 +29,15 @@ const anyone access.Right = ""
 func (s *Server) table() []route {
 	return slices.Concat(
 		s.signInRoutes(),
+		s.verifyRoutes(),
+		s.accountRoutes(),
 		s.deviceRoutes(),
+		s.trustRoutes(),
 		s.enrolmentRoutes(),
+		s.lockRoutes(),
+		s.operatorRoutes(),
 		s.activityRoutes(),
+		s.auditRoutes(),
 		s.tunnelRoutes(),
 	)
 }
@@ -43,8 +49,16 @@ func (s *Server) signInRoutes() []route {
 		read("/_s/*", anyone, static.Handler().ServeHTTP),
 		read("/favicon.ico", anyone, noFavicon),
 		read("/login", anyone, s.loginPage),
+		read("/login/second", anyone, s.secondPage),
 		[]route{
 			{http.MethodPost, "/login", anyone, s.login},
+			{http.MethodGet, "/login/oidc", anyone, s.providerPage},
+			{http.MethodGet, callbackPath, anyone, s.providerAnswer},
+			{http.MethodPost, "/login/second", anyone, s.second},
+			{http.MethodPost, "/login/second/passkey/options", anyone, s.askSecond},
+			{http.MethodPost, "/login/second/passkey", anyone, s.secondByPasskey},
+			{http.MethodPost, "/login/passkey/options", anyone, s.askSignIn},
+			{http.MethodPost, "/login/passkey", anyone, s.signInByPasskey},
 			{http.MethodPost, "/logout", access.Look, s.act(s.logout)},
 		},
 	)
@@ -64,28 +78,12 @@ func (s *Server) deviceRoutes() []route {
 			{http.MethodPost, "/devices/{id}/tunnel/connect", access.Connect, s.act(s.connectPage)},
 			{http.MethodPost, "/devices/{id}/tunnel/disconnect", access.Connect, s.act(s.disconnectPage)},
 			{http.MethodPost, "/devices/{id}/tunnel/keep-open", access.Connect, s.act(s.keepOpenPage)},
-			{http.MethodPost, "/devices/{id}/approve", access.ManageDevices, s.act(s.approvePage)},
-			{http.MethodPost, "/devices/{id}/revoke", access.ManageDevices, s.act(s.revokePage)},
 			{http.MethodPost, "/devices/{id}/ports/check", access.Connect, s.act(s.checkPortsPage)},
 			{http.MethodPost, "/devices/{id}/ports/{act}", access.ChangePorts, s.act(s.portsAct)},
 			{http.MethodPost, "/devices/{id}/terminal/ticket", access.Connect, s.act(s.terminalTicket)},
 			{http.MethodGet, "/devices/{id}/terminal/ws", access.Connect, s.act(s.terminalSocket)},
 			{http.MethodPut, "/api/devices/{id}/ports", access.ChangePorts, s.act(s.apiSetPorts)},
 			{http.MethodPost, "/api/devices/{id}/ports/check", access.Connect, s.call(s.apiCheckPorts)},
-			{http.MethodPost, "/api/devices/{id}/approve", access.ManageDevices, s.call(s.apiApprove)},
-			{http.MethodPost, "/api/devices/{id}/quarantine", access.ManageDevices, s.call(s.apiQuarantine)},
-			{http.MethodPost, "/api/devices/{id}/revoke", access.ManageDevices, s.call(s.apiRevoke)},
-		},
-	)
-}
-
-// enrolmentRoutes are how devices come in.
-func (s *Server) enrolmentRoutes() []route {
-	return slices.Concat(
-		read("/enrolment", access.Look, s.page(s.enrolmentPage)),
-		[]route{
-			{http.MethodPost, "/enrolment", access.ManageDevices, s.act(s.enrolmentForm)},
-			{http.MethodPost, "/api/codes", access.ManageDevices, s.call(s.apiAddCode)},
 		},
 	)
 }

@@ -3,7 +3,8 @@ package handlers
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"strings"
+
+	"borealis/handlers/factor"
 )
 
 // tokenPrefix makes API tokens recognisable to people and to secret scanners.
@@ -13,15 +14,12 @@ const tokenPrefix = "brlt_"
 // stored. They are random and long, so a plain hash is enough.
 func HashSecret(s string) [32]byte { return sha256.Sum256([]byte(s)) }
 
+// HashPassword returns a password's argon2id hash with its parameters as one string.
+// It refuses passwords shorter than 15 characters or longer than 1024 bytes.
+func HashPassword(password string) (string, error) { return factor.HashPassword(password) }
+
 // NewPassword returns a random password of 100 bits that people can type.
-func NewPassword() string {
-	text := strings.ToLower(rand.Text())
-	groups := make([]string, 0, 5)
-	for i := range 5 {
-		groups = append(groups, text[4*i:4*i+4])
-	}
-	return strings.Join(groups, "-")
-}
+func NewPassword() string { return factor.NewPassword() }
 
 // NewAPIToken returns a random API token and the hash under which it is stored.
 func NewAPIToken() (token string, hash [32]byte) {

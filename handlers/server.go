@@ -8,14 +8,16 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"borealis/agent/wire"
 	"borealis/handlers/access"
+	"borealis/handlers/factor"
+	"borealis/handlers/oidc"
 	"borealis/store"
 	"borealis/tunnel"
 	"borealis/tunnel/keys"
+	"borealis/tunnel/keys/seal"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -40,6 +42,19 @@ type Config struct {
 	// before. Nil means the first of Hosts with port 443.
 	PublicAddress func() string
 	Version       string
+	// TrustedProxies are the addresses of reverse proxies that stand in front of the
+	// console. Their X-Forwarded-For is believed, and nobody else's. Empty: no proxy is.
+	TrustedProxies []netip.Prefix
+	// StepUp is when operators have to prove a second factor for terminals: "never",
+	// "session" (once in the session's life) or "shell" (for each new terminal). Empty is "session".
+	StepUp string
+	// Box encrypts the secrets of one-time codes at rest. Nil means that nobody can set
+	// up one-time codes.
+	Box *seal.Box
+	// OIDC is the identity provider that operators may sign in at. Nil is none.
+	OIDC *oidc.Config
+	// Checkpoints is the file that the audit trail's signer keeps, for verifying it. Empty: only those in the database are looked at.
+	Checkpoints string
 	// Demo says so on the pages' version.
 	Demo bool
 	// Logger gets failed requests and attacks. Nil is silent.
@@ -52,12 +67,19 @@ type Server struct {
 	log     *slog.Logger
 	hosts   map[string]bool
 	streams streams
-	tickets tickets
+	access  enforcer
+	door    door
+	tickets *tickets
 	undos   undos
+	audits  auditing
 
-	passwords  *passwords
-	sources    *throttle // sign-ins by address
-	names      *throttle // sign-ins by name
+	refusals refusals // records that strangers cause
+
+	passwords  *factor.Passwords
+	signIns    *signIns
+	sources    *throttle // failed proofs of who somebody is, by address
+	names      *throttle // the same by name
+	tokens     *throttle // unknown API tokens by address
 	enrolments *throttle // wrong enrolment codes by address
 	wrongCodes *budget   // wrong enrolment codes altogether
 
@@ -87,11 +109,17 @@ func New(c Config) (*Server, error) {
 		c.PublicAddress = func() string { return address }
 	}
 	s := &Server{
-		config: c, log: c.Logger, hosts: make(map[string]bool), passwords: newPasswords(),
+		config: c, log: c.Logger, hosts: make(map[string]bool), tickets: newTickets(), passwords: factor.NewPasswords(),
 		sources:    newThrottle(sourceBurst),
 		names:      newThrottle(nameBurst),
+		tokens:     newThrottle(nameBurst),
 		enrolments: newThrottle(sourceBurst),
 		wrongCodes: newBudget(wrongCodesPerHour),
+	}
+	s.refusals.summary = s.recordMoreRefusals
+	var err error
+	if s.signIns, err = newSignIns(c); err != nil {
+		return nil, err
 	}
 	for _, h := range c.Hosts {
 		s.hosts[canonicalHost(h)] = true
@@ -99,9 +127,11 @@ func New(c Config) (*Server, error) {
 	table := s.table()
 	s.needs = needs(table)
 	s.mux = s.routes(table)
+	s.door.log = s.log
 	s.operator = s.defend(s.mux)
 	s.agent = s.agentRoutes()
 	s.enrol = s.enrolRoutes()
+	s.startEnforcing()
 	return s, nil
 }
 
@@ -110,8 +140,11 @@ func New(c Config) (*Server, error) {
 // operators' only, whatever their Host headers say.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch serverName(r) {
+		from := visitorOf(r.Context())
+		from.asks()
+		switch personality(r) {
 		case wire.ServerName:
+			from.known() // its device's key was proven in the handshake
 			s.agent.ServeHTTP(w, r)
 		case wire.EnrolServerName:
 			s.enrol.ServeHTTP(w, r)
@@ -121,9 +154,9 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-// HTTPServer returns a server that is ready for ServeTLS(listener, "", ""). Whoever
-// stops it calls [Server.Close] first, which ends the streams that would keep
-// Shutdown waiting.
+// HTTPServer returns a server that is ready for ServeTLS(listener, "", "") on what
+// [Server.Listener] returns. Whoever stops it calls [Server.Close] first, which ends the
+// streams that would keep Shutdown waiting.
 func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
 		Handler:           s.Handler(),
@@ -131,45 +164,24 @@ func (s *Server) HTTPServer() *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnContext:       withVisitor,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }
 
 // Close ends every event stream, terminal socket and agent channel and returns when
 // they are gone. New ones are refused. It is safe to call twice.
-func (s *Server) Close() { s.streams.close() }
+func (s *Server) Close() {
+	s.stopEnforcing()
+	s.streams.close()
+	s.refusals.close()
+}
 
-// serverName is the name that the client asked for in its TLS handshake.
-func serverName(r *http.Request) string {
+// personality is whom the client asked for in its TLS handshake; "" for the console.
+func personality(r *http.Request) string {
 	if r.TLS == nil {
 		return ""
 	}
-	return strings.ToLower(r.TLS.ServerName)
-}
-
-// source is the address that a request comes from, as penalties count it: a whole
-// IPv6 network of one subscriber is one source. Headers of proxies are not believed.
-func source(r *http.Request) string {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	a := at.Addr().Unmap().WithZone("")
-	if a.Is4() {
-		return a.String()
-	}
-	network, err := a.Prefix(64)
-	if err != nil {
-		return a.String()
-	}
-	return network.String()
-}
-
-// address is where a request comes from, as people read it.
-func address(r *http.Request) string {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return at.Addr().Unmap().String()
+	name, _ := wire.ParseServerName(r.TLS.ServerName)
+	return name
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"borealis/store"
@@ -16,13 +17,16 @@ const (
 	sessionTouch  = time.Minute      // how exactly the last use is known
 )
 
-// startSession signs an operator in and sets the browser's cookie. The session that
-// the browser had before ends.
-func (s *Server) startSession(w http.ResponseWriter, r *http.Request, o store.Operator) error {
+// startSession signs an operator in and sets the browser's cookie; verified is when
+// they proved a second factor, zero when they did not. The session that the browser had
+// before ends.
+func (s *Server) startSession(w http.ResponseWriter, r *http.Request, o store.Operator, method string, verified time.Time) error {
 	now := time.Now()
 	if cookie, err := r.Cookie(sessionCookie); err == nil {
 		if before, err := s.resume(r.Context(), cookie.Value); err == nil {
-			if err := s.endSession(r.Context(), before.session.ID); err != nil {
+			before.source = address(r)
+			did := store.Record{Kind: "signed_out", Reason: "signed_in_again"}.By(before.actor())
+			if err := s.endSession(r.Context(), before.session.ID, did); err != nil {
 				return err
 			}
 		}
@@ -30,11 +34,15 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, o store.Op
 	if _, err := s.config.Store.DeleteExpiredSessions(r.Context(), now.Add(-sessionIdle), now); err != nil {
 		return err
 	}
+	did := store.Record{Source: address(r), Detail: "with " + method}
+	if !verified.IsZero() && method == store.ByPassword {
+		did.Detail += " and second factor"
+	}
 	secret := newSecret()
 	_, err := s.config.Store.AddSession(r.Context(), HashSecret(secret), store.Session{
-		OperatorID: o.ID, CreatedAt: now, ExpiresAt: now.Add(sessionLife),
+		OperatorID: o.ID, Method: method, CreatedAt: now, ExpiresAt: now.Add(sessionLife), VerifiedAt: verified,
 		RemoteAddr: address(r), UserAgent: clean(r.UserAgent(), 256),
-	})
+	}, did)
 	if err != nil {
 		return err
 	}
@@ -44,39 +52,59 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, o store.Op
 
 // setSessionCookie gives a browser its cookie; an empty secret takes it away.
 func setSessionCookie(w http.ResponseWriter, secret string) {
-	c := &http.Cookie{
-		Name: sessionCookie, Value: secret, Path: "/",
-		Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode,
-	}
-	if secret == "" {
+	setCookie(w, sessionCookie, secret, http.SameSiteStrictMode)
+}
+
+// setCookie gives a browser a cookie that no script and no other host sees; one without
+// a value is taken away.
+func setCookie(w http.ResponseWriter, name, value string, sent http.SameSite) {
+	c := &http.Cookie{Name: name, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: sent} //nolint:gosec // it has them all
+	if value == "" {
 		c.MaxAge = -1
 	}
 	http.SetCookie(w, c)
 }
 
+// cookieOf is the value of a request's cookie; "" when it has none.
+func cookieOf(r *http.Request, name string) string {
+	if c, err := r.Cookie(name); err == nil {
+		return c.Value
+	}
+	return ""
+}
+
 // resume finds the live session of a cookie. One that is over is deleted.
 func (s *Server) resume(ctx context.Context, secret string) (principal, error) {
-	over := refuse(codeSessionExpired, "The session has ended.")
+	ended := refuse(codeSessionExpired, "The session has ended.")
 	session, operator, err := s.config.Store.SessionByHash(ctx, HashSecret(secret))
 	if errors.Is(err, store.ErrNotFound) {
-		return principal{}, over
+		return principal{}, ended
 	}
 	if err != nil {
 		return principal{}, err
 	}
-	if now := time.Now(); !session.ExpiresAt.After(now) || now.Sub(session.SeenAt) >= sessionIdle {
-		if err := s.endSession(ctx, session.ID); err != nil {
+	if over(session, time.Now()) {
+		if err := s.endSession(ctx, session.ID, store.Record{}); err != nil {
 			return principal{}, err
 		}
-		return principal{}, over
+		return principal{}, ended
 	}
 	return principal{operator: operator, session: session}, nil
 }
 
-// endSession ends a session and what it has open.
-func (s *Server) endSession(ctx context.Context, id string) error {
-	s.streams.endSession(id)
-	return s.config.Store.DeleteSession(ctx, id)
+// over reports whether a session has ended by itself.
+func over(v store.Session, now time.Time) bool {
+	return !v.ExpiresAt.After(now) || now.Sub(v.SeenAt) >= sessionIdle
+}
+
+// endSession ends a session and what it has open, with a record unless it has no kind.
+func (s *Server) endSession(ctx context.Context, id string, did store.Record) error {
+	err := s.config.Store.DeleteSession(ctx, id, did)
+	if err == nil {
+		s.streams.endSession(id)
+		s.access.wake()
+	}
+	return err
 }
 
 // touch notes that a person used a session.
@@ -91,17 +119,23 @@ func (s *Server) touch(ctx context.Context, session store.Session) {
 	}
 }
 
-// alive looks again whether the session of an open stream still lives.
+// alive looks again whether the session of an open stream still lives. It goes by the
+// session and not by the cookie, which has changed when a second factor was proven
+// since.
 func (s *Server) alive(r *http.Request) error {
-	cookie, err := r.Cookie(sessionCookie)
-	if err != nil {
+	p, ok := principalOf(r)
+	if !ok {
 		return errSessionGone
 	}
-	if _, err := s.resume(r.Context(), cookie.Value); err != nil {
-		if f, ok := errors.AsType[*failure](err); ok && f.code == codeSessionExpired {
-			return errSessionGone
-		}
+	if p.session.ID == "" {
+		return nil // a program; the enforcer looks after its token
+	}
+	all, err := s.config.Store.Sessions(r.Context(), p.operator.ID)
+	if err != nil {
 		return err
+	}
+	if !slices.ContainsFunc(all, func(v store.Session) bool { return v.ID == p.session.ID && !over(v, time.Now()) }) {
+		return errSessionGone
 	}
 	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"borealis/handlers/access"
+	"borealis/store"
 )
 
 // How many streams and sockets may be open.
@@ -26,36 +29,46 @@ type streams struct {
 
 	mu      sync.Mutex
 	open    map[*stream]struct{}
-	counts  map[string]int // by session; "" are the agents
+	counts  map[string]int // by credential; "" are the agents
 	stopped bool
+}
+
+// An owner is whom an open answer is for, and what they need to keep it. The zero value
+// is an agent, or the engine itself.
+type owner struct {
+	operator   store.Operator // as it was when the answer began
+	credential string         // id of the session or API token
+	device     store.Device   // zero when the answer is about no single device
+	needs      access.Right
 }
 
 // A stream is one open answer.
 type stream struct {
-	all     *streams
-	session string
-	cancel  context.CancelCauseFunc
+	owner
+
+	all    *streams
+	cancel context.CancelCauseFunc
 }
 
 // begin counts a stream in, and returns the context that ends when the client leaves,
-// the session ends or the server is closed; its cause says which. The session is
-// empty for an agent. The caller calls end.
-func (s *streams) begin(ctx context.Context, session string) (context.Context, *stream, error) {
+// the owner may not have it any more or the server is closed; its cause says which. The
+// caller calls end.
+func (s *streams) begin(ctx context.Context, of owner) (context.Context, *stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
 		return nil, nil, refuse(codeStopping, "The engine is stopping.")
 	}
-	if session != "" && (s.counts[session] >= maxSessionStreams || len(s.open)-s.counts[""] >= maxStreams) {
+	if of.credential != "" && (s.counts[of.credential] >= maxSessionStreams || len(s.open)-s.counts[""] >= maxStreams) {
 		return nil, nil, refuse(codeTooMany, "Too many pages are open.")
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	one := &stream{all: s, session: session, cancel: cancel}
+	one := &stream{owner: of, all: s, cancel: cancel}
 	if s.open == nil {
 		s.open, s.counts = make(map[*stream]struct{}), make(map[string]int)
 	}
 	s.open[one] = struct{}{}
-	s.counts[session]++
+	s.counts[of.credential]++
 	s.work.Add(1)
 	return ctx, one, nil
 }
@@ -65,8 +78,8 @@ func (t *stream) end() {
 	t.cancel(nil)
 	t.all.mu.Lock()
 	delete(t.all.open, t)
-	if t.all.counts[t.session]--; t.all.counts[t.session] == 0 {
-		delete(t.all.counts, t.session)
+	if t.all.counts[t.credential]--; t.all.counts[t.credential] == 0 {
+		delete(t.all.counts, t.credential)
 	}
 	t.all.mu.Unlock()
 	t.all.work.Done()
@@ -74,13 +87,24 @@ func (t *stream) end() {
 
 // endSession ends the streams of a session.
 func (s *streams) endSession(session string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for one := range s.open {
-		if one.session == session {
+	for _, one := range s.owned() {
+		if one.credential == session {
 			one.cancel(errSessionGone)
 		}
 	}
+}
+
+// owned are the streams that are somebody's, at this moment.
+func (s *streams) owned() []*stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*stream, 0, len(s.open))
+	for one := range s.open {
+		if one.credential != "" {
+			all = append(all, one)
+		}
+	}
+	return all
 }
 
 // close ends every stream and waits for them.

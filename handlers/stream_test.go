@@ -10,7 +10,7 @@ func TestStreams(t *testing.T) {
 	t.Parallel()
 	var all streams
 	begin := func(session string) (context.Context, *stream) {
-		ctx, one, err := all.begin(t.Context(), session)
+		ctx, one, err := all.begin(t.Context(), owner{credential: session})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func TestStreams(t *testing.T) {
 	}
 	b.end()
 	<-closed
-	if _, _, err := all.begin(t.Context(), "ann"); problemOf(err).Code != codeStopping {
+	if _, _, err := all.begin(t.Context(), owner{credential: "ann"}); problemOf(err).Code != codeStopping {
 		t.Errorf("a stream begins after close: %v", err)
 	}
 	all.close() // again
@@ -46,15 +46,15 @@ func TestStreamsAreBounded(t *testing.T) {
 	t.Parallel()
 	var all streams
 	for range maxSessionStreams {
-		if _, _, err := all.begin(t.Context(), "ann"); err != nil {
+		if _, _, err := all.begin(t.Context(), owner{credential: "ann"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := all.begin(t.Context(), "ann"); problemOf(err).Code != codeTooMany {
+	if _, _, err := all.begin(t.Context(), owner{credential: "ann"}); problemOf(err).Code != codeTooMany {
 		t.Error(err)
 	}
 	for _, other := range []string{"bob", ""} {
-		if _, _, err := all.begin(t.Context(), other); err != nil {
+		if _, _, err := all.begin(t.Context(), owner{credential: other}); err != nil {
 			t.Error(err)
 		}
 	}

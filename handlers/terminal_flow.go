@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -122,7 +121,7 @@ func (k *terminalSocket) view() (*terminal.Terminal, *terminal.Viewer) {
 // likes, so the socket does not wait for it. Only a stopping engine does, and ends the
 // shell.
 func (k *terminalSocket) carry(ctx context.Context) error {
-	stopping, stream, err := k.server.streams.begin(context.WithoutCancel(ctx), "")
+	stopping, stream, err := k.server.streams.begin(context.WithoutCancel(ctx), owner{})
 	if err != nil {
 		return err
 	}
@@ -230,6 +229,9 @@ func (k *terminalSocket) outcome(ctx context.Context) error {
 	if k.shellClosed(ctx) {
 		return refused(refuse(codePortClosed, "The port of the shell was closed for this device."))
 	}
+	if k.evicted(ctx, err) {
+		return ended("")
+	}
 	if reason, over := k.server.endOf(ctx, k.device, k.tunnel, errors.Is(err, terminal.ErrClosed)); over {
 		return ended(reason)
 	}
@@ -240,6 +242,16 @@ func (k *terminalSocket) outcome(ctx context.Context) error {
 func (k *terminalSocket) shellClosed(ctx context.Context) bool {
 	st, err := k.server.config.Manager.Status(ctx, k.device)
 	return err == nil && st.Up() && st.TunnelID == k.tunnel && !acl.Contains(st.AllowedPorts, acl.TCP, wire.ShellPort)
+}
+
+// evicted reports whether the shell was closed, and the tunnel was not: who opened it may
+// not use it any more.
+func (k *terminalSocket) evicted(ctx context.Context, exit error) bool {
+	if !errors.Is(exit, terminal.ErrClosed) {
+		return false
+	}
+	st, err := k.server.config.Manager.Status(ctx, k.device)
+	return err == nil && st.Up() && st.TunnelID == k.tunnel
 }
 
 // endOf is why a tunnel ended, and whether it has. While it is closing that is waited
@@ -268,30 +280,4 @@ func (s *Server) endOf(ctx context.Context, device, id string, sure bool) (reaso
 			return "", false
 		}
 	}
-}
-
-// recordTerminal writes down that a terminal was opened and, when it ends, that it was
-// closed, whoever views it then.
-func (s *Server) recordTerminal(ctx context.Context, t *terminal.Terminal, a store.Record) {
-	a.Kind = "terminal_opened"
-	s.record(ctx, a)
-	ctx, stream, err := s.streams.begin(context.WithoutCancel(ctx), "")
-	if err != nil {
-		return // stopping: the engine's own end is on record
-	}
-	go func() {
-		defer stream.end()
-		a.Kind = "terminal_closed"
-		select {
-		case <-t.Done():
-			if status, err := t.Exit(); err == nil {
-				a.Detail = fmt.Sprintf("the shell exited with status %d", status)
-			} else {
-				a.Detail = err.Error()
-			}
-		case <-ctx.Done():
-			a.Detail = context.Cause(ctx).Error()
-		}
-		s.record(ctx, a)
-	}()
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"borealis/tunnel"
+
 	"github.com/coder/websocket"
 )
 
@@ -127,6 +129,8 @@ func partingOf(err error) *parting {
 		return refused(err)
 	}
 	switch {
+	case errors.Is(err, tunnel.ErrUnknownDevice):
+		return refused(refuse(codeUnknownDevice, "The device is not one of yours any more."))
 	case errors.Is(err, errSessionGone):
 		return &parting{code: closeSessionGone, reason: "the session has ended"}
 	case errors.Is(err, errStopping):

@@ -52,23 +52,21 @@ type order struct {
 
 // terminalSocket carries a terminal between a page and a device.
 func (s *Server) terminalSocket(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(access.Connect); err != nil {
-		return err
-	}
 	if p.session.ID != "" { // a program's token is sent by the program alone, a cookie by any page
 		if err := sameOrigin(r); err != nil {
 			return err
 		}
 	}
-	d, err := s.device(r.Context(), chi.URLParam(r, "id"))
+	d, err := s.device(r.Context(), p, chi.URLParam(r, "id"))
 	if err != nil {
 		return err
 	}
-	ctx, stream, err := s.streams.begin(r.Context(), p.credential())
+	ctx, stream, err := s.streams.begin(r.Context(), p.opens(access.Connect, d))
 	if err != nil {
 		return err
 	}
 	defer stream.end()
+	s.access.wake() // what was taken away since the request was let in
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{terminalProtocol}})
 	if err != nil {
 		return nil // Accept has answered
@@ -233,7 +231,10 @@ func (k *terminalSocket) awaitTunnel(ctx context.Context) error {
 // open finds the terminal or makes a new one, and views it.
 func (k *terminalSocket) open(ctx context.Context, hello terminalHello) (resumed bool, err error) {
 	begun := time.Now()
-	t, resumed, err := k.server.config.Manager.Terminal(ctx, k.tunnel, hello.Terminal, k.holder, hello.Cols, hello.Rows)
+	t, resumed, err := k.server.config.Manager.Terminal(ctx, k.holder, tunnel.TerminalRequest{
+		TunnelID: k.tunnel, TerminalID: hello.Terminal, Cols: hello.Cols, Rows: hello.Rows,
+		Permit: func(ctx context.Context) error { return k.server.stepUp(ctx, k.p) },
+	})
 	if err != nil {
 		if ctx.Err() == nil && problemOf(err).Code == codeInternal {
 			k.server.log.ErrorContext(ctx, "terminal_failed", "tunnel", k.tunnel, "agent", k.device, "err", err)
@@ -245,7 +246,6 @@ func (k *terminalSocket) open(ctx context.Context, hello terminalHello) (resumed
 		err = k.queue(order{cols: hello.Cols, rows: hello.Rows})
 	} else {
 		from = -1
-		k.server.recordTerminal(ctx, t, store.Record{DeviceID: k.device, TunnelID: k.tunnel}.By(k.p.actor()))
 		err = k.tell(ctx, terminalStep{"step", "shell", "", time.Since(begun).Milliseconds()})
 	}
 	if err != nil {

@@ -3,8 +3,6 @@ package handlers
 import (
 	"net/http"
 
-	"borealis/handlers/access"
-
 	"github.com/go-chi/chi/v5"
 )
 
@@ -15,10 +13,7 @@ type ticketAnswer struct {
 
 // terminalTicket gives a page the ticket for a terminal socket.
 func (s *Server) terminalTicket(w http.ResponseWriter, r *http.Request, p principal) error {
-	if err := p.need(access.Connect); err != nil {
-		return err
-	}
-	d, err := s.device(r.Context(), chi.URLParam(r, "id"))
+	d, err := s.device(r.Context(), p, chi.URLParam(r, "id"))
 	if err != nil {
 		return err
 	}

@@ -15,10 +15,15 @@ const (
 
 // tickets are the passes with which a page opens a terminal socket. A page of
 // another site can make a browser open the socket, but cannot get a ticket.
-// The zero value is ready.
 type tickets struct {
+	wrong *throttle // tickets that were not valid, by session
+
 	mu  sync.Mutex
 	all map[[32]byte]*ticket
+}
+
+func newTickets() *tickets {
+	return &tickets{wrong: newThrottle(nameBurst), all: make(map[[32]byte]*ticket)}
 }
 
 // A ticket lets one socket of one session reach one device.
@@ -46,9 +51,6 @@ func (t *tickets) issue(session, device string) (string, error) {
 	if mine >= maxSessionTickets || len(t.all) >= maxTickets {
 		return "", refuse(codeTooMany, "Too many terminals are being opened.")
 	}
-	if t.all == nil {
-		t.all = make(map[[32]byte]*ticket)
-	}
 	text := rand.Text()
 	t.all[HashSecret(text)] = &ticket{session: session, device: device, expires: now.Add(ticketLife)}
 	return text, nil
@@ -56,15 +58,22 @@ func (t *tickets) issue(session, device string) (string, error) {
 
 // redeem takes a ticket. It works once: whoever comes second with it has overheard
 // it, or was overheard, so the socket that came first is cut too, by the cut that it
-// gave.
+// gave. A session that comes with too many bad ones has to wait.
 func (t *tickets) redeem(text, session, device string, cut context.CancelCauseFunc) error {
+	if wait := t.wrong.wait(session); wait > 0 {
+		f := refuse(codeTooMany, "Too many tickets of this session were not valid. Try again in %s.", wait.Round(time.Second))
+		f.retry = wait
+		return f
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	one := t.all[HashSecret(text)]
 	switch {
 	case one == nil || !one.expires.After(time.Now()) || one.session != session || one.device != device:
+		t.wrong.charge(session)
 		return refuse(codeBadTicket, "The ticket is not for this terminal, or too old.")
 	case one.used:
+		t.wrong.charge(session)
 		one.cut(errTicketTwice)
 		return refuse(codeBadTicket, "The ticket was used already.")
 	}

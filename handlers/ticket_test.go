@@ -12,7 +12,7 @@ import (
 func TestTickets(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var all tickets
+		all := newTickets()
 		get := func(session string) string {
 			text, err := all.issue(session, "pc")
 			if err != nil {
@@ -49,7 +49,7 @@ func TestTickets(t *testing.T) {
 // TestTicketTwice: the second use is refused and ends the first.
 func TestTicketTwice(t *testing.T) {
 	t.Parallel()
-	var all tickets
+	all := newTickets()
 	text, err := all.issue("ann", "pc")
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestTicketTwice(t *testing.T) {
 // TestTicketRace: of many uses at once exactly one is good.
 func TestTicketRace(t *testing.T) {
 	t.Parallel()
-	var all tickets
+	all := newTickets()
 	text, err := all.issue("ann", "pc")
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func TestTicketRace(t *testing.T) {
 
 func TestTicketsAreBounded(t *testing.T) {
 	t.Parallel()
-	var all tickets
+	all := newTickets()
 	for range maxSessionTickets {
 		if _, err := all.issue("ann", "pc"); err != nil {
 			t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"borealis/agent/wire"
@@ -25,17 +24,17 @@ func (s *Server) TLSConfig() *tls.Config {
 		Certificates: []tls.Certificate{s.config.Keys.Web},
 		NextProtos:   []string{"h2", "http/1.1"},
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			switch strings.ToLower(hello.ServerName) {
+			ctx, from := hello.Context(), hello.Conn.RemoteAddr().String()
+			switch personality, _ := wire.ParseServerName(hello.ServerName); personality {
 			case wire.ServerName:
-				ctx := hello.Context()
-				return s.identityTLS(func(state tls.ConnectionState) error {
+				return s.identityTLS(hello.ServerName, func(state tls.ConnectionState) error {
 					_, err := s.agentDevice(ctx, &state)
-					return err
+					return s.refusedAgent(ctx, from, err)
 				}), nil
 			case wire.EnrolServerName:
-				return s.identityTLS(func(state tls.ConnectionState) error {
+				return s.identityTLS(hello.ServerName, func(state tls.ConnectionState) error {
 					_, err := agentKey(&state)
-					return err
+					return s.refusedAgent(ctx, from, err)
 				}), nil
 			}
 			return nil, nil // this one
@@ -45,15 +44,31 @@ func (s *Server) TLSConfig() *tls.Config {
 
 // identityTLS is the side that agents see. Sessions are never resumed, so verify
 // runs in every handshake.
-func (s *Server) identityTLS(verify func(tls.ConnectionState) error) *tls.Config {
+func (s *Server) identityTLS(serverName string, verify func(tls.ConnectionState) error) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
-		Certificates:           []tls.Certificate{s.config.Keys.Identity.TLS()},
+		Certificates:           []tls.Certificate{s.identity(serverName).TLS()},
 		NextProtos:             []string{"http/1.1"}, // WebSockets
 		ClientAuth:             tls.RequireAnyClientCert,
 		SessionTicketsDisabled: true,
 		VerifyConnection:       verify,
 	}
+}
+
+// identity is the one of the engine's identities that is shown to who asks for a
+// server name.
+func (s *Server) identity(serverName string) *keys.Identity {
+	_, prefix := wire.ParseServerName(serverName)
+	return s.config.Keys.ByPrefix(prefix)
+}
+
+// refusedAgent notes why a handshake is refused, which the other side is not told.
+// Anybody can make this line, so it is no more than a debug one.
+func (s *Server) refusedAgent(ctx context.Context, from string, err error) error {
+	if err != nil {
+		s.log.DebugContext(ctx, "agent_refused", "addr", from, "err", err)
+	}
+	return err
 }
 
 // agentKey is the pin of the key that the other side of a connection has proven to hold.

@@ -19,7 +19,9 @@ import (
 	"borealis/agent/wire"
 	"borealis/handlers/access"
 	"borealis/store"
+	"borealis/tunnel"
 	"borealis/tunnel/keys"
+	"borealis/tunnel/keys/seal"
 )
 
 // dialer is a client that asks for a TLS name with certificates.
@@ -103,7 +105,7 @@ func TestRevokedWhileConnected(t *testing.T) {
 	if status, err := c.get("/"); status != http.StatusNotFound {
 		t.Fatal(status, err)
 	}
-	if err := r.store.SetDeviceState(t.Context(), d.ID, store.Revoked, store.Actor{Name: "test"}, time.Now()); err != nil {
+	if err := r.store.SetDeviceState(t.Context(), d.ID, store.Revoked, time.Now(), store.Record{Actor: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	if status, err := c.get(wire.PathChannel, "Connection", "Upgrade", "Upgrade", "websocket"); err == nil && status != http.StatusConflict {
@@ -187,6 +189,85 @@ func TestCertificates(t *testing.T) {
 		}
 		if (err != nil) != c.identity {
 			t.Errorf("%q with TLS 1.2: %v", c.name, err)
+		}
+	}
+}
+
+func TestIdentityByTheNameThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	dir, box := t.TempDir(), seal.New([32]byte{1})
+	if _, err := keys.OpenEngine(dir, nil, box); err != nil {
+		t.Fatal(err)
+	}
+	old, fresh, err := keys.RotateIdentity(dir, box, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := keys.OpenEngine(dir, nil, box)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRigWith(t, func(c *Config) { c.Keys = k }, func(c *tunnel.Config) { c.Keys = k })
+	r.keys = k
+	_, id := r.device("pc", store.Active)
+	for name, want := range map[string]keys.Pin{
+		wire.ServerName:                                           fresh,
+		wire.EnrolServerName:                                      fresh,
+		wire.ServerNameFor(wire.ServerName, fresh):                fresh,
+		wire.ServerNameFor(wire.ServerName, old):                  old,
+		wire.ServerNameFor(wire.EnrolServerName, old):             old,
+		wire.ServerNameFor(wire.ServerName, keys.Pin{1}):          fresh, // Which that agent refuses.
+		wire.ServerNameFor(wire.EnrolServerName, keys.Pin{1}):     fresh,
+		strings.ToUpper(wire.ServerNameFor(wire.ServerName, old)): old,
+	} {
+		state := r.handshake(&tls.Config{InsecureSkipVerify: true, ServerName: name, Certificates: []tls.Certificate{id.TLS()}})
+		if got := keys.PinOfCertificate(state.PeerCertificates[0]); got != want {
+			t.Errorf("%s shows %v, want %v", name, got, want)
+		}
+	}
+	for pin, by := range map[keys.Pin]*keys.Identity{old: k.Previous, fresh: k.Identity} {
+		conn, err := r.dialAgentAs(wire.ServerNameFor(wire.ServerName, pin), id, wire.Subprotocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.say(conn, wire.FromAgent{Hello: &goodHello})
+		w := r.hear(conn).Welcome
+		if err := w.TokenKeys[0].Check(by.Public()); err != nil {
+			t.Errorf("the welcome of %v: %v", pin, err)
+		}
+		if (w.NextIdentity != nil) != (pin == old) {
+			t.Errorf("the welcome of %v announces %+v", pin, w.NextIdentity)
+		}
+		conn.CloseNow()
+	}
+	// What looks like it is none of it.
+	for _, name := range []string{"a." + wire.ServerName, old.String() + "." + wire.ServerName, old.String()[:16] + "." + "borealis.internal"} {
+		if status, err := r.dialer(name, id.TLS()).get(wire.PathChannel, "Host", wire.ServerName); err == nil && status < 400 {
+			t.Errorf("%s reaches the channel: %d", name, status)
+		}
+	}
+}
+
+func TestRefusedHandshakesAreLogged(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	revoked, id := r.device("revoked", store.Revoked)
+	unknown, err := keys.NewIdentity("unknown")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []*keys.Identity{id, unknown} {
+		if _, err := r.dialer(wire.ServerName, who.TLS()).get("/"); err == nil {
+			t.Error("it is let in")
+		}
+	}
+	for _, words := range []string{revoked.ID + " is revoked", unknown.Pin().String()} {
+		found := false
+		for line := range strings.Lines(r.logs.String()) {
+			found = found || strings.Contains(line, "level=DEBUG msg=agent_refused addr=127.0.0.1:") && strings.Contains(line, words)
+		}
+		if !found {
+			t.Errorf("no line says %q:\n%s", words, r.logs)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (s *Server) tunnelsView(ctx context.Context, p principal) (views.Tunnels, e
 	if firewall.Err != nil {
 		v.Engine.Firewall.Error = firewall.Err.Error()
 	}
-	for _, st := range s.config.Manager.Tunnels() {
+	for _, st := range s.tunnels(p) {
 		t := tunnelView(st, p)
 		d, err := s.config.Store.Device(ctx, st.DeviceID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {

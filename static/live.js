@@ -138,7 +138,7 @@ function flush() {
 let refetch = 0;
 function newRow() {
   const list = document.getElementById("list");
-  if (!list || list.dataset.query || list.dataset.page !== "1") return;
+  if (!list || list.dataset.query || list.dataset.site || list.dataset.state || list.dataset.page !== "1") return;
   clearTimeout(refetch);
   refetch = setTimeout(() => window.htmx.ajax("GET", location.pathname, { target: "#list", swap: "outerHTML" }), 200);
 }
@@ -166,6 +166,8 @@ function open() {
   if (document.body.dataset.view) query.set("view", document.body.dataset.view);
   const list = document.getElementById("list")?.dataset;
   if (list?.query) query.set("q", list.query);
+  if (list?.site) query.set("site", list.site);
+  if (list?.state) query.set("state", list.state);
   if (list && list.page !== "1") query.set("page", list.page);
   source = new EventSource("/events?" + query);
   source.addEventListener("open", alive);
@@ -174,6 +176,11 @@ function open() {
   source.addEventListener("signedout", () => {
     source.close();
     signIn();
+  });
+  // The operator may do more or less than when the page was drawn, or nothing here at all.
+  source.addEventListener("changed", () => {
+    source.close();
+    location.reload();
   });
   source.addEventListener("error", () => {
     lost();

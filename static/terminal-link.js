@@ -16,7 +16,7 @@ const refused = 1008; // close code: policy
 export class Link {
   // size() → {cols, rows} of the screen
   // on: step(name, ms), hello(message), bytes(chunk), idle(seconds), exit(status), ended(reason),
-  //     refused({detail, hint}), lost(seconds until the next try), trying(), rtt(ms), signIn()
+  //     refused({code, detail, hint}), lost(seconds until the next try), trying(), rtt(ms), signIn()
   constructor({ device, tab, size, on }) {
     Object.assign(this, { device, tab, size, on });
     this.path = `/devices/${encodeURIComponent(device)}/terminal/`;

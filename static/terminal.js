@@ -8,6 +8,7 @@ import { ask, clock } from "./ui.js";
 const byId = (id) => document.getElementById(id);
 const live = new Set(["requested", "offered", "ready", "peered", "up"]);
 const largestPaste = 1 << 20; // characters
+const readFor = 1_200; // ms to read why another page comes
 
 // The words for each state, with the shape and colour that go with them.
 const states = {
@@ -43,7 +44,7 @@ class DeviceTerminal {
         lost: (seconds) => this.lost(seconds),
         exit: (status) => this.end(status === 0 ? "The shell has ended." : `The shell has ended with status ${status}.`, ""),
         ended: (reason) => this.ended(reason),
-        refused: (problem) => this.end(problem.detail || "The engine refused the terminal.", problem.hint, "error"),
+        refused: (problem) => this.refused(problem),
       },
     });
     this.screen = new Screen(byId("terminal-host"), {
@@ -215,6 +216,15 @@ class DeviceTerminal {
     const words = byId("terminal-reasons").content.querySelector(`[data-reason="${CSS.escape(reason ?? "")}"]`);
     const text = words ? `The tunnel ended: ${words.textContent}.` : reason ? `The tunnel ended: ${reason.replaceAll("_", " ")}.` : "The terminal was closed.";
     this.end(text, words?.dataset.hint ?? "");
+  }
+
+  // refused says why there is no terminal, and does not ask again. A second factor is
+  // asked for on a page of its own, which leads back here.
+  refused({ code, detail, hint }) {
+    if (code !== "second_factor_required") return this.end(detail || "The engine refused the terminal.", hint, "error");
+    this.end("A second factor is needed for a shell.", "Taking you to where you can prove it…", "error");
+    const here = location.pathname + location.search;
+    setTimeout(() => location.assign("/verify?next=" + encodeURIComponent(here)), readFor);
   }
 
   end(text, hint, state = "ended") {

@@ -171,7 +171,9 @@ function closeMenus(but) {
 
 function click(event) {
   const target = event.target.closest("button, a, summary");
-  closeMenus(target?.closest(".menu-body") ? null : event.target);
+  // A menu goes with what is chosen in it, unless its form is not filled in yet.
+  const done = target?.closest(".menu-body") && (target.form?.checkValidity() ?? true);
+  closeMenus(done ? null : event.target);
   if (!target) return;
   if (tooSoon(target)) {
     event.preventDefault();

@@ -1,0 +1,206 @@
+package handlers
+
+import (
+	queue "container/list"
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+)
+
+// Limits of connections that have proven nothing yet: those that have not finished
+// their TLS handshake and their first request's header. The early limit and its chances
+// are those of OpenSSH's MaxStartups, 30 of 100 and growing.
+const (
+	maxHalfOpen       = 2048 // altogether
+	maxSourceHalfOpen = 512  // of one address, or one IPv6 network of a subscriber
+	earlyHalfOpen     = 1024 // from which on a busy source's connections are dropped by chance
+	modestHalfOpen    = 16   // what a source may have without being busy
+	earlyChance       = 0.3  // of being dropped at earlyHalfOpen; 1 at maxHalfOpen
+
+	halfOpenTime = 2 * headerTimeout // for the handshake and the header together
+)
+
+// Limits of connections that have made requests, none of which showed who makes them.
+const (
+	maxStrangers = 4096 // the one that was idle for longest goes first
+	strangerIdle = 30 * time.Second
+)
+
+const crowdedLog = time.Minute // least time between two lines about refused connections
+
+// A door lets connections in, and bounds those of which nobody knows whose they are.
+// It is safe for concurrent use.
+type door struct {
+	log *slog.Logger
+
+	mu        sync.Mutex
+	waiting   queue.List     // of *visitor, who have not asked for anything; the oldest first
+	sources   map[string]int // how many of them are waiting
+	strangers queue.List     // of *visitor, who have asked for something; the idlest first
+	refused   int            // how many were, since the last line in the log
+	logged    time.Time
+}
+
+// A visitor is a connection that came through the door.
+type visitor struct {
+	net.Conn
+
+	door   *door
+	source string
+	late   *time.Timer
+
+	in    *queue.List // where it is counted, nil once it is not; guarded by the door
+	place *queue.Element
+}
+
+// Listener wraps the listener that [Server.HTTPServer] is going to serve, before TLS. It
+// keeps connections that have proven nothing from using up what others need: those that
+// are too many are closed at once.
+func (s *Server) Listener(l net.Listener) net.Listener { return &doorListener{l, &s.door} }
+
+type doorListener struct {
+	net.Listener
+
+	door *door
+}
+
+// Accept returns the next connection that may come in.
+func (l *doorListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if v := l.door.enter(conn); v != nil {
+			return v, nil
+		}
+		conn.Close()
+	}
+}
+
+// enter lets a connection in to wait; nil when it may not.
+func (d *door) enter(conn net.Conn) *visitor {
+	v := &visitor{Conn: conn, door: d, source: conn.RemoteAddr().String()}
+	if a := remote(v.source); a.IsValid() {
+		v.source = sourceOf(a)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fullLocked(v.source) {
+		d.refuseLocked(v.source)
+		return nil
+	}
+	if d.waiting.Len() >= maxHalfOpen {
+		d.evictLocked(&d.waiting)
+	}
+	if d.sources == nil {
+		d.sources = make(map[string]int)
+	}
+	d.sources[v.source]++
+	v.in, v.place = &d.waiting, d.waiting.PushBack(v)
+	v.late = time.AfterFunc(halfOpenTime, func() { conn.Close() })
+	return v
+}
+
+// fullLocked reports whether there is no room for one more of a source. When it gets
+// crowded, those are turned away whose source is busy, so that one who comes alone
+// finds room.
+func (d *door) fullLocked(source string) bool {
+	mine, all := d.sources[source], d.waiting.Len()
+	switch {
+	case mine >= maxSourceHalfOpen:
+		return true
+	case mine < modestHalfOpen || all < earlyHalfOpen:
+		return false
+	}
+	crowd := float64(all-earlyHalfOpen) / (maxHalfOpen - earlyHalfOpen)
+	return rand.Float64() < earlyChance+(1-earlyChance)*crowd // #nosec G404 -- chance, not a secret
+}
+
+func (d *door) refuseLocked(source string) {
+	d.refused++
+	if now := time.Now(); now.Sub(d.logged) >= crowdedLog {
+		d.log.Warn("connections_refused", "addr", source, "count", d.refused, "open", d.waiting.Len())
+		d.refused, d.logged = 0, now
+	}
+}
+
+// evictLocked closes the connection that is first in a list.
+func (d *door) evictLocked(l *queue.List) {
+	first := l.Front().Value.(*visitor)
+	d.leaveLocked(first)
+	first.Conn.Close()
+}
+
+func (d *door) leaveLocked(v *visitor) {
+	if v.in == nil {
+		return
+	}
+	v.late.Stop()
+	v.in.Remove(v.place)
+	if v.in == &d.waiting {
+		if d.sources[v.source]--; d.sources[v.source] == 0 {
+			delete(d.sources, v.source)
+		}
+	}
+	v.in = nil
+}
+
+// asks notes that the connection makes a request.
+func (v *visitor) asks() {
+	if v == nil {
+		return
+	}
+	d := v.door
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if v.in == nil {
+		return // it is known, or gone
+	}
+	d.leaveLocked(v)
+	if d.strangers.Len() >= maxStrangers {
+		d.evictLocked(&d.strangers)
+	}
+	v.in, v.place = &d.strangers, d.strangers.PushBack(v)
+	v.late.Reset(strangerIdle)
+}
+
+// known notes that the connection has shown whose it is.
+func (v *visitor) known() {
+	if v == nil {
+		return
+	}
+	v.door.mu.Lock()
+	defer v.door.mu.Unlock()
+	v.door.leaveLocked(v)
+}
+
+// Close closes the connection.
+func (v *visitor) Close() error {
+	v.known()
+	return v.Conn.Close()
+}
+
+// visitorKey is where the context of a connection's requests holds it.
+type visitorKey struct{}
+
+// withVisitor puts a connection of the HTTP server into its requests' context.
+func withVisitor(ctx context.Context, conn net.Conn) context.Context {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if v, ok := conn.(*visitor); ok {
+		return context.WithValue(ctx, visitorKey{}, v)
+	}
+	return ctx
+}
+
+// visitorOf is the connection that a request came on; nil when it came through no door.
+func visitorOf(ctx context.Context) *visitor {
+	v, _ := ctx.Value(visitorKey{}).(*visitor)
+	return v
+}
