@@ -1,6 +1,7 @@
 package views
 
 import (
+	"maps"
 	"strings"
 	"time"
 
@@ -180,7 +181,7 @@ func cannedPages() map[string]templ.Component {
 	alarmed.Ports, refused.Ports = alarmedPorts(), refusedPorts()
 	viewer.Ports.CanChange, viewer.Ports.CanCheck = false, false
 
-	return map[string]templ.Component{
+	all := map[string]templ.Component{
 		"login":            LoginPage(Login{}),
 		"login hostile":    LoginPage(Login{Theme: "light", Name: hostile, Next: hostile, Error: Note{Kind: "err", Text: hostile}}),
 		"devices":          DevicesPage(p, cannedDevices()),
@@ -213,12 +214,16 @@ func cannedPages() map[string]templ.Component {
 		"error":            ErrorPage(hostilePage, Problem{Status: 404, Title: hostile, Detail: hostile, Hint: hostile, Code: "not_found"}),
 		"error signed out": ErrorPage(bare, Problem{Status: 401, Title: "You are not signed in", Code: "unauthenticated"}),
 	}
+	maps.Copy(all, cannedPeoplePages())
+	maps.Copy(all, cannedSignInPages())
+	maps.Copy(all, cannedAuditPages())
+	return all
 }
 
 // cannedParts are what stands in for a piece of a page.
 func cannedParts() map[string]templ.Component {
 	p := cannedPage()
-	return map[string]templ.Component{
+	all := map[string]templ.Component{
 		"list":          DeviceList(cannedDevices()),
 		"panel":         DevicePanel(hostileDevice(TabConfig)),
 		"ports":         PortsCard(hostilePorts()),
@@ -234,4 +239,8 @@ func cannedParts() map[string]templ.Component {
 		"device row":    DeviceRow(now, Row{ID: "1", Hostname: hostile}),
 		"device row up": DeviceRow(now, cannedDevices().Rows[0]),
 	}
+	maps.Copy(all, cannedPeopleParts())
+	maps.Copy(all, cannedSignInParts())
+	maps.Copy(all, cannedAuditParts())
+	return all
 }

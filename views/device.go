@@ -1,6 +1,10 @@
 package views
 
-import "strings"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // An ask is what a question before an act is headed with, and what its
 // confirming button says.
@@ -13,7 +17,7 @@ func (p Page) about(v Device) Page {
 }
 
 func (v Device) title() string {
-	name := plain(or(v.Hostname, v.ID))
+	name := plain(cmp.Or(v.Hostname, v.ID))
 	switch v.Tab {
 	case TabConfig:
 		return name + " – Advanced Config"
@@ -31,9 +35,11 @@ func (v Device) blocked() string {
 	case v.State == "pending":
 		return "Awaits approval: nobody can connect until an administrator approves the device."
 	case v.State == "quarantined":
-		return "Quarantined: two machines used this identity. Revoke it and enrol them anew."
+		return "Quarantined: nobody can connect until an administrator approves the device again."
 	case v.State == "revoked":
-		return "Revoked: the device must be enrolled again with a new code."
+		return "Revoked for good: its key is not taken any more. Uninstall the agent and enrol the machine anew, with a new key."
+	case v.locked():
+		return "Locked: nobody can connect until it is unlocked."
 	case v.Unavailable != "":
 		return "Tunnels are unavailable: " + plain(v.Unavailable)
 	case !v.Online && v.LastSeen.IsZero():
@@ -68,7 +74,46 @@ func (v Device) stopQuestion() string {
 }
 
 func (v Device) revokeQuestion() string {
-	return "Its tunnel stops at once, and its agent is turned away until the device is enrolled again with a new code."
+	return connected(len(v.Tunnel.Operators)) + "Its tunnel stops at once and its agent is turned away. This cannot be taken back: " +
+		"to come back, the agent must be uninstalled and enrolled anew, with a new key."
+}
+
+func (v Device) quarantineQuestion() string {
+	return connected(len(v.Tunnel.Operators)) + "Its tunnel stops at once, and nobody can connect until it is approved again."
+}
+
+func (v Device) approveQuestion() string {
+	return "Its key is trusted again. Do this when you know that only one machine has it: " + plain(cmp.Or(v.Standing.Words, v.Pin)) + "."
+}
+
+// locked says that the device or its site is locked.
+func (v Device) locked() bool { return len(v.Standing.Locks) > 0 }
+
+// deviceLocked says that the device itself is locked.
+func (v Device) deviceLocked() bool {
+	return slices.ContainsFunc(v.Standing.Locks, func(l Lock) bool { return l.Kind == "device" })
+}
+
+// why says for what reason the device was set aside.
+func (s Standing) why() string {
+	switch s.Reason {
+	case "cloned":
+		return "two machines used its identity at the same time"
+	case "identity_copied":
+		return "its identity came from another machine"
+	case "":
+		return "no reason given"
+	}
+	return plain(s.Reason)
+}
+
+// advice says what to do about a device that was set aside.
+func (s Standing) advice() string {
+	switch s.Reason {
+	case "cloned", "identity_copied":
+		return "Find the machines. Revoke the device, remove the agent's data from all of them, and enrol each anew; approve again only when there is no copy."
+	}
+	return "Approve it again, or revoke it for good."
 }
 
 // actClass is the class of a button that does something with a device.

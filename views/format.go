@@ -29,16 +29,6 @@ func plain(s string) string {
 	return string([]rune(s)[:longestText]) + "…"
 }
 
-// or is the first text that is not empty.
-func or(texts ...string) string {
-	for _, s := range texts {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}
-
 // bytesText writes a count of bytes as people read it: 4.6 MiB.
 func bytesText(n int64) string {
 	if n < 1024 {

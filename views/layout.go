@@ -39,8 +39,11 @@ func searchAttributes(p Page) templ.Attributes {
 
 // sheets are the style sheets that the page needs beyond the ones of every page.
 func (p Page) sheets() []string {
-	if strings.HasPrefix(p.View, "device:") {
-		return []string{"ports.css"}
+	switch {
+	case strings.HasPrefix(p.View, "device:"):
+		return []string{"ports.css", "people.css"}
+	case p.Section == "enrolment", p.Section == "operators":
+		return []string{"people.css"}
 	}
 	return nil
 }

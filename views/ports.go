@@ -1,6 +1,7 @@
 package views
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -131,7 +132,7 @@ func (r PortRow) protocolOf(i int) string {
 }
 
 // title names a row.
-func (r PortRow) title() string { return plain(or(r.Name, r.portsText())) }
+func (r PortRow) title() string { return plain(cmp.Or(r.Name, r.portsText())) }
 
 func (r PortRow) portsText() string { return strings.Join(r.Ports, " ") }
 

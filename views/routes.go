@@ -17,11 +17,13 @@ func deviceURL(id string, rest ...string) templ.SafeURL {
 	return templ.SafeURL(devicePath(id, rest...))
 }
 
-// devicesURL is one page of the list of devices.
-func devicesURL(query string, page int) templ.SafeURL {
+// devicesURL is one page of the list of devices, or of some of them.
+func devicesURL(query, site, state string, page int) templ.SafeURL {
 	v := url.Values{}
-	if query != "" {
-		v.Set("q", query)
+	for name, value := range map[string]string{"q": query, "site": site, "state": state} {
+		if value != "" {
+			v.Set(name, value)
+		}
 	}
 	if page > 1 {
 		v.Set("page", strconv.Itoa(page))

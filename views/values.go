@@ -4,17 +4,20 @@ import "time"
 
 // Page is what the frame around every page needs.
 type Page struct {
-	Title    string    // what the page is, without the product's name
-	Path     string    // path and query of the page; "" on answers that have none
-	Section  string    // devices, tunnels, activity or enrolment; "" marks none in the navigation
-	View     string    // which changes the page wants from /events: devices, tunnels or device:ID; "" = only the frame's own
-	Operator string    // name of who is signed in; "" = nobody, drawn without navigation
-	Theme    string    // light or dark; "" = as the browser likes it
-	Version  string    // version of the engine
-	Now      time.Time // when the answer was made
-	Devices  int       // number of devices, for the navigation
-	Tunnels  int       // number of live tunnels, for the navigation
-	Banner   Note      // a lasting fault of the engine, such as "tunnels unavailable"; zero = none
+	Title      string    // what the page is, without the product's name
+	Path       string    // path and query of the page; "" on answers that have none
+	Section    string    // devices, tunnels, activity, enrolment, audit, operators or account; "" marks none in the navigation
+	View       string    // which changes the page wants from /events: devices, tunnels, enrolment or device:ID; "" = only the frame's own
+	Operator   string    // name of who is signed in; "" = nobody, drawn without navigation
+	Theme      string    // light or dark; "" = as the browser likes it
+	Version    string    // version of the engine
+	Now        time.Time // when the answer was made
+	Devices    int       // number of devices, for the navigation
+	Tunnels    int       // number of live tunnels, for the navigation
+	Pending    int       // number of devices that wait, for those who may approve them
+	MayAudit   bool      // the operator may read the audit trail
+	MayAppoint bool      // the operator may manage operators
+	Banner     Note      // a lasting fault of the engine, such as "tunnels unavailable"; zero = none
 
 	query string // what the search field holds
 }
@@ -26,23 +29,18 @@ type Note struct {
 	Hint string // what to do about it; "" = nothing
 }
 
-// Login is the sign-in page.
-type Login struct {
-	Theme string // light or dark; "" = as the browser likes it
-	Name  string // what was typed, kept after a refusal
-	Next  string // path to go to afterwards, already checked to be one of ours
-	Error Note   // why the last try was refused; zero = none
-}
-
 // Devices is the list of devices.
 type Devices struct {
 	Now      time.Time
-	Query    string // the search text
-	Rows     []Row  // one page of what matches
-	Matching int    // how many match in all
-	Total    int    // how many there are
-	Page     int    // 1 = first
-	PageSize int    // rows in a full page
+	Query    string   // the search text
+	Site     string   // the only site that is listed; "" = every one
+	State    string   // the only state that is listed; "" = every one
+	Sites    []string // that there are to choose from
+	Rows     []Row    // one page of what matches
+	Matching int      // how many match in all
+	Total    int      // how many there are
+	Page     int      // 1 = first
+	PageSize int      // rows in a full page
 }
 
 // Row is one device in the list.
@@ -57,7 +55,8 @@ type Row struct {
 	LastSeen    time.Time // zero = never
 	TunnelState string    // as Tunnel.State
 	VirtualIP   string
-	Operators   int // attached to the live tunnel
+	Operators   int  // attached to the live tunnel
+	Locked      bool // the device or its site is locked
 }
 
 // Tabs of the device page, as they stand in its address.
@@ -97,6 +96,7 @@ type Device struct {
 	Events       []Event
 	Older        int64 // activity tab: id to ask with ?before= for more; 0 = no more
 	Before       int64 // activity tab: the ?before= this page was asked with; 0 = newest
+	Standing     Standing
 }
 
 // Tunnel is one tunnel of a device.
@@ -157,27 +157,6 @@ type Port struct {
 	Port string // such as 3389/tcp
 }
 
-// Event is one line of activity.
-type Event struct {
-	ID       int64
-	At       time.Time
-	DeviceID string // "" = about no device
-	Hostname string // shown in the list over all devices
-	TunnelID string
-	Actor    string // operator's name, agent, or engine
-	Kind     string // tunnel_up, operator_joined, …
-	Reason   string // end reason of a tunnel_down
-	Detail   string
-}
-
-// Activity is the list of what happened, over all devices.
-type Activity struct {
-	Now    time.Time
-	Events []Event // newest first
-	Older  int64   // id to ask with ?before= for more; 0 = no more
-	Before int64   // the ?before= this page was asked with; 0 = newest
-}
-
 // Tunnels is the page of live tunnels.
 type Tunnels struct {
 	Now    time.Time
@@ -202,30 +181,6 @@ type Firewall struct {
 	Error      string    // why it is not known to be right; "" = it is
 	RepairedAt time.Time // when it was last mended; zero = never
 	Detail     string    // what was wrong then, a sentence
-}
-
-// Enrolment is the page of enrolment codes.
-type Enrolment struct {
-	Now       time.Time
-	New       string // the code string just made, shown this once; "" = none
-	Uses      int    // what the form offers, or was given; 0 = 1
-	TTL       string // as the form sends it: 1h, 24h or 168h; "" = 1h
-	Site      string
-	Approve   bool // devices become active without a person's approval
-	Error     Note // why the form was refused; zero = it was not
-	Codes     []Code
-	CanManage bool // may make and delete codes
-}
-
-// Code is one enrolment code in the list; its secret is not known any more.
-type Code struct {
-	ID          string
-	Uses, Used  int
-	AutoApprove bool
-	Site        string
-	CreatedBy   string
-	CreatedAt   time.Time
-	ExpiresAt   time.Time
 }
 
 // Problem is an error page.

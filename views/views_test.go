@@ -127,14 +127,14 @@ func TestDeviceHead(t *testing.T) {
 			map[string]int{"connect-button": 1},
 			"Offline", "never called in",
 		},
-		{"pending", func(v *Device) { v.Tunnel, v.Attached, v.State = Tunnel{}, false, "pending" }, map[string]int{"approve-button": 1}, "Pending", "Awaits approval"},
+		{"pending", func(v *Device) { v.Tunnel, v.Attached, v.State = Tunnel{}, false, "pending" }, map[string]int{"approve-button": 1, "deny-button": 1}, "Pending", "Awaits approval"},
 		{"pending, no right", func(v *Device) { v.Tunnel, v.Attached, v.State, v.CanManage = Tunnel{}, false, "pending", false }, nil, "Pending", "Awaits approval"},
 		{
 			"quarantined", func(v *Device) { v.Tunnel, v.Attached, v.State = Tunnel{}, false, "quarantined" },
-			map[string]int{"connect-button": 1, "approve-button": 1},
+			map[string]int{"approve-button": 1},
 			"Quarantined", "Quarantined",
 		},
-		{"revoked", func(v *Device) { v.Tunnel, v.Attached, v.State = Tunnel{}, false, "revoked" }, map[string]int{"connect-button": 1}, "Revoked", "enrolled again"},
+		{"revoked", func(v *Device) { v.Tunnel, v.Attached, v.State = Tunnel{}, false, "revoked" }, nil, "Revoked", "with a new key"},
 		{
 			"no tunnels", func(v *Device) { v.Tunnel, v.Attached, v.Unavailable = Tunnel{}, false, "UDP port 30000 is in use" },
 			map[string]int{"connect-button": 1},
@@ -148,7 +148,7 @@ func TestDeviceHead(t *testing.T) {
 			tc.change(&v)
 			root := parse(t, DeviceHead(v))
 			got := map[string]int{}
-			for _, id := range []string{"connect-button", "disconnect-button", "keep-open-button", "approve-button", "stop-all-button", "tunnel-pill"} {
+			for _, id := range []string{"connect-button", "disconnect-button", "keep-open-button", "approve-button", "deny-button", "stop-all-button", "tunnel-pill"} {
 				if n := having(root, id); n > 0 {
 					got[id] = n
 				}
@@ -273,7 +273,7 @@ func TestEnrolment(t *testing.T) {
 		t.Errorf("states (-want +got)\n%s", diff)
 	}
 	viewer := parse(t, EnrolmentPage(cannedPage(), Enrolment{Codes: v.Codes}))
-	if having(viewer, "code-form") != 0 || len(elements(viewer, with("value", "delete"))) != 0 {
+	if having(viewer, "code-form") != 0 || len(elements(viewer, with("data-testid", "code-remove"))) != 0 {
 		t.Error("somebody without the right is offered to make or delete codes")
 	}
 }

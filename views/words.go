@@ -32,7 +32,9 @@ func endReason(reason string) phrase {
 	case "handshake_timeout":
 		return phrase{"no WireGuard handshake came about", "Let the device reach the engine's UDP port; a firewall on the way probably drops it."}
 	case "device_revoked":
-		return phrase{"the device was revoked", "Enrol it again with a new code to use it."}
+		return phrase{"the device was revoked", "To come back, its agent must be uninstalled and enrolled anew, with a new key."}
+	case "device_locked":
+		return phrase{"the device or its site was locked", "An administrator can unlock it."}
 	case "operator_locked":
 		return phrase{"the operator was locked", ""}
 	case "engine_shutdown":
@@ -55,7 +57,7 @@ func endReasons() []string {
 	return []string{
 		"operator_disconnect", "operator_left", "operator_force_stop", "idle_timeout", "max_duration", "agent_lost",
 		"agent_shutdown", "agent_busy", "token_rejected", "start_timeout", "handshake_timeout", "device_revoked",
-		"operator_locked", "engine_shutdown", "engine_restart", "firewall_lost", "internal_error",
+		"device_locked", "operator_locked", "engine_shutdown", "engine_restart", "firewall_lost", "internal_error",
 	}
 }
 
@@ -80,71 +82,4 @@ func stepName(name string) string {
 		return "Ended"
 	}
 	return strings.ReplaceAll(plain(name), "_", " ")
-}
-
-// doing puts an event in words that follow the actor's name, and picks its
-// colour.
-func doing(e Event) (text, kind string) {
-	switch e.Kind {
-	case "device_enrolled":
-		return "enrolled the device", "ok"
-	case "device_approved":
-		return "approved the device", "ok"
-	case "device_quarantined":
-		return "quarantined the device", "err"
-	case "device_revoked":
-		return "revoked the device", "err"
-	case "agent_online":
-		return "came online", "ok"
-	case "agent_offline":
-		return "went offline", "idle"
-	case "tunnel_requested":
-		return "asked for a tunnel", "info"
-	case "tunnel_up":
-		return "brought the tunnel up", "ok"
-	case "tunnel_down":
-		return "ended the tunnel: " + endReason(e.Reason).text, downKind(e.Reason)
-	case "operator_joined":
-		return "joined the tunnel", "info"
-	case "operator_left":
-		return "left the tunnel", "info"
-	case "terminal_opened":
-		return "opened a terminal", "info"
-	case "terminal_closed":
-		return "closed a terminal", "info"
-	case "ports_changed":
-		return "changed the allowed ports:", "info"
-	case "port_override_expired":
-		return "ended what was allowed or closed for a time:", "info"
-	case "ports_mismatch":
-		return "found that the ports are not as shown:", "err"
-	case "firewall_repaired":
-		return "repaired the packet filter:", "warn"
-	case "firewall_lost":
-		return "lost the packet filter and ended every tunnel:", "err"
-	case "firewall_restored":
-		return "has the packet filter in place again", "ok"
-	case "signed_in":
-		return "signed in", "info"
-	case "sign_in_failed":
-		return "was refused at sign-in", "warn"
-	case "signed_out":
-		return "signed out", "info"
-	case "code_created":
-		return "made an enrolment code", "info"
-	case "code_deleted":
-		return "deleted an enrolment code", "info"
-	}
-	return strings.ReplaceAll(plain(e.Kind), "_", " "), "info"
-}
-
-// downKind tells ends that somebody wanted from ends that were faults.
-func downKind(reason string) string {
-	switch reason {
-	case "operator_disconnect", "operator_left", "operator_force_stop", "engine_shutdown", "agent_shutdown":
-		return "idle"
-	case "idle_timeout", "max_duration", "agent_busy", "engine_restart":
-		return "warn"
-	}
-	return "err"
 }
