@@ -24,9 +24,10 @@ import (
 // carry the engine's database, console or manager to machines that it does not own.
 var allowed = map[string][]string{
 	// Layer 0: what crosses between engine and agent.
-	"tunnel/keys":  {},
-	"tunnel/token": {"tunnel/keys"},
-	"agent/wire":   {"tunnel/keys"},
+	"tunnel/keys/seal": {},
+	"tunnel/keys":      {"tunnel/keys/seal"},
+	"tunnel/token":     {"tunnel/keys"},
+	"agent/wire":       {"tunnel/keys"},
 	// Layer 1: one resource each.
 	"store":     {},
 	"acl":       {},
@@ -34,7 +35,10 @@ var allowed = map[string][]string{
 	"tunnel/wg": {},
 
 	"handlers/access": {},
+	"handlers/factor": {},
+	"handlers/oidc":   {},
 	// Layer 2.
+	"store/audit":     {"store"},
 	"acl/netfilter":   {"acl"},
 	"agent/gate":      {"agent/wire", "tunnel/token", "tunnel/wg"},
 	"agent/shell":     {"agent/wire"},
@@ -43,30 +47,26 @@ var allowed = map[string][]string{
 	// Layer 3.
 	"agent":    {"agent/gate", "agent/shell", "agent/wire", "tunnel/keys", "tunnel/token", "tunnel/wg"},
 	"views":    {"static"},
-	"handlers": {"acl", "agent/wire", "handlers/access", "static", "store", "tunnel", "tunnel/keys", "tunnel/terminal", "tunnel/token", "tunnel/wg", "views"},
+	"handlers": {"acl", "agent/wire", "handlers/access", "handlers/factor", "handlers/oidc", "static", "store", "store/audit", "tunnel", "tunnel/keys", "tunnel/keys/seal", "tunnel/terminal", "tunnel/token", "tunnel/wg", "views"},
 	// Layer 4.
 	"cmd":                {},
-	"cmd/borealis":       {"acl", "agent", "agent/wire", "handlers", "store", "tunnel", "tunnel/keys", "tunnel/wg"},
+	"cmd/borealis":       {"acl", "agent", "agent/wire", "handlers", "handlers/access", "handlers/oidc", "store", "store/audit", "tunnel", "tunnel/keys", "tunnel/keys/seal", "tunnel/wg"},
 	"cmd/borealis-agent": {"agent", "tunnel/keys", "tunnel/wg"},
 	// Support for tests, imported by nothing that ships.
 	"tunnel/wg/nstest": {},
 }
 
-// TestValidationNamesRealTests keeps docs/validation.md true: each test that it names
-// exists somewhere in the tree.
+// TestValidationNamesRealTests keeps the documents true: each test and fuzz target that
+// one names exists somewhere in the tree.
 func TestValidationNamesRealTests(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile(filepath.Join("..", "docs", "validation.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	tests := make(map[string]bool)
-	err = filepath.WalkDir("..", func(path string, _ os.DirEntry, err error) error {
+	err := filepath.WalkDir("..", func(path string, _ os.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
 		source, err := os.ReadFile(path)
-		for _, found := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(source, -1) {
+		for _, found := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllSubmatch(source, -1) {
 			tests[string(found[1])] = true
 		}
 		return err
@@ -74,14 +74,25 @@ func TestValidationNamesRealTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`(Test\\w+)`").FindAllSubmatch(page, -1)
-	if len(named) == 0 {
-		t.Fatal("docs/validation.md names no test")
+	pages, err := filepath.Glob(filepath.Join("..", "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, n := range named {
-		if !tests[string(n[1])] {
-			t.Errorf("docs/validation.md names %s, which does not exist", n[1])
+	found := 0
+	for _, path := range pages {
+		page, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, n := range regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllSubmatch(page, -1) {
+			found++
+			if !tests[string(n[1])] {
+				t.Errorf("%s names %s, which does not exist", path, n[1])
+			}
+		}
+	}
+	if found == 0 {
+		t.Fatal("the documents name no test")
 	}
 }
 

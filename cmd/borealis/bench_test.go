@@ -41,6 +41,7 @@ func BenchmarkMainJob(b *testing.B) {
 		p.client.untilUp(ctx)
 		figures = append(figures, p.prompts(ctx, 40))
 		figures = append(figures, p.echo(ctx, 2000), p.throughput(ctx, 200<<20), p.interrupt(ctx, 20))
+		figures = append(figures, p.locks(ctx, 40))
 	}
 	figures = append(figures,
 		figure{"engine, resident, after all of this", fmt.Sprintf("%.0f MiB", rss(b, p.engine.Process.Pid))},
@@ -139,6 +140,7 @@ type figure struct{ what, value string }
 // A pair is an engine and an agent as processes.
 type pair struct {
 	b             *testing.B
+	bin, data     string
 	client        *client
 	engine, agent *exec.Cmd
 }
@@ -171,7 +173,7 @@ func startPair(b *testing.B, link string) *pair {
 		b.Cleanup(func() { _ = c.Process.Signal(syscall.SIGTERM); _ = c.Wait() })
 		return c, bufio.NewReader(out)
 	}
-	p := &pair{b: b}
+	p := &pair{b: b, bin: bin, data: data}
 	output("borealis", "init", "--data", data)
 	engine, said := start("borealis", "serve", "--json", "--data", data, "--listen", "127.0.0.1:0", "--udp-port", "0", "--link", link)
 	var r ready

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
+	"text/tabwriter"
 	"time"
 
 	"borealis/agent/wire"
@@ -18,15 +20,15 @@ const (
 	maxCodeUses = 10000
 )
 
-func (c *console) codeNew(ctx context.Context, args []string) (err error) {
+func (c *console) codeNew(ctx context.Context, args []string) error {
 	f := c.flags("code new", "makes an enrolment code for agents")
-	data := f.String("data", defaultData, "`DIR` of the engine's data root")
+	data := dataFlag(f)
 	address := f.String("engine", "", "`HOST:PORT` that agents dial; empty means the one of the engine that served last")
 	code := store.Code{CreatedBy: "console"}
 	f.IntVar(&code.Uses, "uses", 1, "`NUMBER` of devices that may enrol with it")
 	ttl := ttlFlag{time.Hour}
 	f.Var(&ttl, "ttl", "`TIME` until the code expires, at most 7d")
-	f.BoolVar(&code.AutoApprove, "auto-approve", false, "let the devices in without an administrator's approval")
+	f.BoolVar(&code.AutoApprove, "auto-approve", false, "let the devices in without an administrator's approval; such a code lives for 1h and 100 uses at most")
 	f.StringVar(&code.Site, "site", "", "`NAME` of the site that the devices belong to")
 	asJSON := f.Bool("json", false, "print one JSON object")
 	if _, err := c.parse(f, args); err != nil {
@@ -37,47 +39,122 @@ func (c *console) codeNew(ctx context.Context, args []string) (err error) {
 		return &usageError{fmt.Sprintf("--ttl %s: a code lives for 7d at most", ttl.Duration)}
 	case code.Uses < 1 || code.Uses > maxCodeUses:
 		return &usageError{fmt.Sprintf("--uses %d: use a number from 1 to %d", code.Uses, maxCodeUses)}
+	case code.AutoApprove && (ttl.Duration > store.MaxAutoLife || code.Uses > store.MaxAutoUses):
+		return &usageError{fmt.Sprintf("--auto-approve: a code that approves by itself lives for %s and %d uses at most", store.MaxAutoLife, store.MaxAutoUses)}
 	}
 	root := dataRoot(*data)
-	s, err := root.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if *address == "" {
-		if *address, err = s.Setting(ctx, addressSetting); errors.Is(err, store.ErrNotFound) || *address == "" {
-			return &hintError{errors.New("the engine's address is not known: it has not served yet"), "say it with --engine HOST:PORT"}
-		} else if err != nil {
+	return root.with(ctx, func(s *store.Store) error {
+		at, err := agentAddress(ctx, s, *address)
+		if err != nil {
 			return err
 		}
-	}
-	if _, _, err := net.SplitHostPort(*address); err != nil {
-		return &usageError{fmt.Sprintf("--engine %q: use HOST:PORT", *address)}
-	}
-	code.CreatedAt = time.Now()
-	code.ExpiresAt = code.CreatedAt.Add(ttl.Duration)
-	text, err := addCode(ctx, s, root, *address, code)
-	if err != nil {
+		pin, err := root.pin()
+		if err != nil {
+			return err
+		}
+		code.CreatedAt = time.Now()
+		code.ExpiresAt = code.CreatedAt.Add(ttl.Duration)
+		text, err := addCode(ctx, s, pin, at, code)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return c.printJSON(struct {
+				Code string `json:"code"`
+			}{text})
+		}
+		_, err = fmt.Fprintln(c.stdout, text)
 		return err
+	})
+}
+
+// agentAddress is the address that agents dial: the given one, or else the one of the
+// engine that served last.
+func agentAddress(ctx context.Context, s *store.Store, given string) (string, error) {
+	if given == "" {
+		last, err := s.Setting(ctx, addressSetting)
+		if errors.Is(err, store.ErrNotFound) || err == nil && last == "" {
+			return "", &hintError{errors.New("the engine's address is not known: it has not served yet"), "say it with --engine HOST:PORT"}
+		}
+		return last, err
 	}
-	if *asJSON {
-		return c.printJSON(struct {
-			Code string `json:"code"`
-		}{text})
+	if _, _, err := net.SplitHostPort(given); err != nil {
+		return "", &usageError{fmt.Sprintf("--engine %q: use HOST:PORT", given)}
 	}
-	_, err = fmt.Fprintln(c.stdout, text)
-	return err
+	return given, nil
+}
+
+// pin reads the engine's public identity, which takes no key.
+func (d dataRoot) pin() (keys.Pin, error) {
+	public, err := readIdentity(filepath.Join(d.certificates(), "identity.crt"))
+	if err != nil {
+		return keys.Pin{}, err
+	}
+	return keys.PinOf(public), nil
 }
 
 // addCode makes a code and returns the string that an agent enrols with.
-func addCode(ctx context.Context, s *store.Store, root dataRoot, address string, code store.Code) (string, error) {
-	k, err := keys.OpenEngine(root.certificates(), nil)
-	if err != nil {
-		return "", fmt.Errorf("read the engine's identity: %w", err)
-	}
+func addCode(ctx context.Context, s *store.Store, pin keys.Pin, address string, code store.Code) (string, error) {
 	secret := wire.NewSecret()
-	if _, err := s.AddCode(ctx, handlers.HashSecret(secret), code); err != nil {
+	if _, err := s.AddCode(ctx, handlers.HashSecret(secret), code, done()); err != nil {
 		return "", err
 	}
-	return wire.Code{Address: address, Pin: k.Identity.Pin(), Secret: secret}.String(), nil
+	return wire.Code{Address: address, Pin: pin, Secret: secret}.String(), nil
+}
+
+// A codeLine is one enrolment code in the list; its secret is not kept.
+type codeLine struct {
+	ID          string    `json:"id"`
+	Uses        int       `json:"uses"`
+	Used        int       `json:"used"`
+	AutoApprove bool      `json:"auto_approve"`
+	Site        string    `json:"site"`
+	CreatedBy   string    `json:"created_by"`
+	ExpiresAt   time.Time `json:"expires_at"`
+}
+
+func (c *console) codeList(ctx context.Context, args []string) error {
+	f := c.flags("code list", "lists the enrolment codes")
+	data := dataFlag(f)
+	asJSON := f.Bool("json", false, "print one JSON object")
+	if _, err := c.parse(f, args); err != nil {
+		return err
+	}
+	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+		all, err := s.Codes(ctx)
+		if err != nil {
+			return err
+		}
+		lines := make([]codeLine, 0, len(all))
+		for _, k := range all {
+			lines = append(lines, codeLine{k.ID, k.Uses, k.Used, k.AutoApprove, k.Site, k.CreatedBy, k.ExpiresAt})
+		}
+		if *asJSON {
+			return c.printJSON(struct {
+				Codes []codeLine `json:"codes"`
+			}{lines})
+		}
+		out := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(out, "ID\tUSED\tSITE\tBY\tEXPIRES")
+		for _, l := range lines {
+			fmt.Fprintf(out, "%s\t%d of %d\t%s\t%s\t%s\n", l.ID, l.Used, l.Uses, l.Site, l.CreatedBy, l.ExpiresAt.UTC().Format(time.RFC3339))
+		}
+		return out.Flush()
+	})
+}
+
+func (c *console) codeRemove(ctx context.Context, args []string) error {
+	f := c.flags("code remove ID", "takes an enrolment code out of use; the devices it brought in stay")
+	data := dataFlag(f)
+	named, err := c.parse(f, args, "ID")
+	if err != nil {
+		return err
+	}
+	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+		err := s.DeleteCode(ctx, named[0], done())
+		if errors.Is(err, store.ErrNotFound) {
+			return &hintError{fmt.Errorf("there is no enrolment code with the id %q", named[0]), "\"borealis code list\" shows all"}
+		}
+		return err
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"borealis/agent"
+	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel/wg"
 )
@@ -29,7 +30,7 @@ type demoReady struct {
 // this machine, and WireGuard between the two over loopback.
 func (c *console) demo(ctx context.Context, args []string) error {
 	f := c.flags("demo", "runs engine, agent and terminal in one process, without root")
-	config := engineConfig{link: wg.Netstack, linkName: "borealis0", demo: true}
+	config := engineConfig{link: wg.Netstack, linkName: "borealis0", demo: true, stepUp: "never"}
 	f.StringVar(&config.listen, "listen", "127.0.0.1:8443", "TCP `ADDRESS` for the browser")
 	f.DurationVar(&config.idle, "idle", 15*time.Minute, "end a tunnel after this time without operator activity")
 	data := f.String("data", "", "`DIR` to keep the demo's data in; empty means a temporary one")
@@ -47,7 +48,7 @@ func (c *console) demo(ctx context.Context, args []string) error {
 			return fmt.Errorf("make a folder for the demo: %w", err)
 		}
 		defer os.RemoveAll(dir)
-		*data = dir
+		*data = filepath.Join(dir, "data") // the key that seals it is beside it
 	}
 	config.data = dataRoot(*data)
 	log, file, err := openLog(config.data.log(), slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -60,7 +61,7 @@ func (c *console) demo(ctx context.Context, args []string) error {
 }
 
 func (c *console) runDemo(ctx context.Context, config engineConfig, asJSON bool) (err error) {
-	password, err := demoPassword(ctx, config.data)
+	password, err := demoPassword(ctx, config.data, config.sealed)
 	if err != nil {
 		return err
 	}
@@ -113,9 +114,9 @@ func (c *console) tellDemo(d demoReady, asJSON bool) error {
 
 // demoPassword makes the data root when it is new and returns a fresh password of
 // its operator.
-func demoPassword(ctx context.Context, root dataRoot) (password string, err error) {
+func demoPassword(ctx context.Context, root dataRoot, sealed sealFlags) (password string, err error) {
 	if _, err := os.Stat(root.database()); errors.Is(err, os.ErrNotExist) {
-		return initialise(ctx, root, demoOperator)
+		return initialise(ctx, root, demoOperator, sealed)
 	}
 	s, err := root.openStore(ctx)
 	if err != nil {
@@ -124,7 +125,7 @@ func demoPassword(ctx context.Context, root dataRoot) (password string, err erro
 	defer func() { err = errors.Join(err, s.Close()) }()
 	o, err := s.OperatorByName(ctx, demoOperator)
 	if errors.Is(err, store.ErrNotFound) {
-		return addOperator(ctx, s, demoOperator, "admin")
+		return addOperator(ctx, s, store.Operator{Name: demoOperator, Role: access.Admin})
 	} else if err != nil {
 		return "", err
 	}
@@ -132,7 +133,7 @@ func demoPassword(ctx context.Context, root dataRoot) (password string, err erro
 	if err != nil {
 		return "", err
 	}
-	return password, s.SetPassword(ctx, o.ID, hash)
+	return password, s.SetPassword(ctx, o.ID, hash, done())
 }
 
 // demoAgent enrols an agent on this machine and returns it with its device id.
@@ -140,8 +141,8 @@ func demoPassword(ctx context.Context, root dataRoot) (password string, err erro
 func (e *engine) demoAgent(ctx context.Context) (*agent.Agent, string, error) {
 	data := filepath.Join(string(e.config.data), "agent")
 	config := agent.Config{Data: data, Link: wg.Netstack, Version: version(), Logger: e.config.log}
-	code, err := addCode(ctx, e.store, e.config.data, e.agentAddress(), store.Code{
-		Uses: 1, AutoApprove: true, CreatedBy: "demo", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+	code, err := addCode(ctx, e.store, e.keys.Identity.Pin(), e.agentAddress(), store.Code{
+		Uses: 1, AutoApprove: true, CreatedBy: "demo", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(10 * time.Minute),
 	})
 	if err != nil {
 		return nil, "", err

@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"borealis/handlers"
+	"borealis/handlers/oidc"
 	"borealis/store"
+	"borealis/store/audit"
 	"borealis/tunnel"
 	"borealis/tunnel/keys"
 	"borealis/tunnel/wg"
@@ -62,6 +64,11 @@ type engineConfig struct {
 	tlsKey         string
 	hosts          []string
 	demo           bool
+	sealed         sealFlags
+	stepUp         string
+	proxies        []netip.Prefix
+	oidc           *oidc.Config
+	syslog         syslogFlags
 	log            *slog.Logger
 }
 
@@ -75,6 +82,8 @@ type engine struct {
 	server   *http.Server
 	listener net.Listener
 	served   chan error
+
+	background []func() // end what signs the audit trail and sends it away
 }
 
 // startEngine brings an engine up on a data root that was made before.
@@ -92,7 +101,11 @@ func startEngine(ctx context.Context, c engineConfig) (_ *engine, err error) {
 	if e.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.listen); err != nil {
 		return nil, &hintError{fmt.Errorf("listen for browsers and agents: %w", err), "another engine may be running; choose another address with --listen"}
 	}
-	if e.keys, err = keys.OpenEngine(c.data.certificates(), e.certificateHosts()); err != nil {
+	box, err := c.sealed.open(c.data)
+	if err != nil {
+		return nil, err
+	}
+	if e.keys, err = keys.OpenEngine(c.data.certificates(), e.certificateHosts(), box); err != nil {
 		return nil, fmt.Errorf("open the engine's keys: %w", err)
 	}
 	if c.tlsCert != "" {
@@ -113,14 +126,27 @@ func startEngine(ctx context.Context, c engineConfig) (_ *engine, err error) {
 	e.handlers, err = handlers.New(handlers.Config{
 		Store: e.store, Manager: e.manager, Keys: e.keys, Hosts: c.hosts, PublicAddress: e.agentAddress,
 		Version: version(), Demo: c.demo, Logger: c.log,
+		Box: box, StepUp: c.stepUp, TrustedProxies: c.proxies, OIDC: c.oidc, Checkpoints: c.data.checkpoints(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the console: %w", err)
 	}
+	if err = e.startAudit(ctx); err != nil {
+		return nil, err
+	}
 	e.server = e.handlers.HTTPServer()
-	go func() { e.served <- e.server.Serve(tls.NewListener(e.listener, e.handlers.TLSConfig())) }()
+	guarded := e.handlers.Listener(e.listener)
+	go func() { e.served <- e.server.Serve(tls.NewListener(guarded, e.handlers.TLSConfig())) }()
 	c.log.InfoContext(ctx, "engine_started", "addr", e.listener.Addr().String())
 	return e, nil
+}
+
+// healthy answers whether the engine can do its work: its database is in reach.
+func (e *engine) healthy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, _, err := e.store.Head(ctx)
+	return err
 }
 
 // wait serves until ctx ends or the listener fails.
@@ -150,11 +176,51 @@ func (e *engine) close() {
 	} else if e.listener != nil {
 		e.listener.Close()
 	}
+	for _, end := range slices.Backward(e.background) { // last: what ended is signed too
+		end()
+	}
 	if e.store != nil {
 		if err := e.store.Close(); err != nil {
 			e.config.log.Error("store_close", "err", err)
 		}
 	}
+}
+
+// startAudit starts what signs the audit trail and sends it away.
+func (e *engine) startAudit(ctx context.Context) error {
+	signing := audit.Config{
+		Store: e.store, Key: e.keys.Audit, Vouch: e.keys.AuditKey().Signature, File: e.config.data.checkpoints(), Logger: e.config.log,
+	}
+	if e.config.syslog.address != "" {
+		forwarder, err := e.config.syslog.forwarder(e)
+		if err != nil {
+			return err
+		}
+		signing.Notify = forwarder.Checkpoint
+		e.begin(ctx, forwarder.Run)
+	}
+	signer, err := audit.NewSigner(signing)
+	if err != nil {
+		return fmt.Errorf("sign the audit trail: %w", err)
+	}
+	e.begin(ctx, signer.Run) // after the forwarder, and so ended before it: the last checkpoint is sent
+	return nil
+}
+
+// begin starts what works until the engine is closed.
+func (e *engine) begin(ctx context.Context, run func(context.Context) error) {
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := run(life); err != nil {
+			e.config.log.ErrorContext(life, "audit_failed", "err", err)
+		}
+	}()
+	e.background = append(e.background, func() {
+		stop()
+		<-ended
+	})
 }
 
 func (e *engine) port() int { return e.listener.Addr().(*net.TCPAddr).Port }

@@ -16,6 +16,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if err := harden(); err != nil {
+		fmt.Fprintf(os.Stderr, "borealis: %v\n", err)
+	}
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop() // from here on a second signal kills
 	os.Exit(code)
@@ -26,9 +29,13 @@ const usage = `Borealis: live shells and chosen ports of Windows machines behind
   borealis demo     try it: engine, agent and terminal in one process, without root
   borealis init     make the data root of an engine and its first administrator
   borealis serve    run the engine
-  borealis operator add NAME     add an operator
-  borealis token new             make an API token
-  borealis code new              make an enrolment code for agents
+  borealis operator add|list|role|reset|lock|unlock|remove     who may sign in
+  borealis token    new|list|remove                            API tokens
+  borealis code     new|list|remove                            enrolment codes for agents
+  borealis device   list|approve|deny|quarantine|revoke|lock|unlock
+  borealis site     lock|unlock
+  borealis audit    verify|export                              the audit trail, also offline
+  borealis keys     show|rotate                                the engine's identity
   borealis version
 
 "borealis COMMAND -h" lists the flags of a command. Each flag can also be set in the
@@ -69,7 +76,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func (c *console) dispatch(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, []string) error{
 		"demo": c.demo, "init": c.init, "serve": c.serve,
-		"operator add": c.operatorAdd, "token new": c.tokenNew, "code new": c.codeNew,
+		"operator add": c.operatorAdd, "operator list": c.operatorList, "operator role": c.operatorRole,
+		"operator reset": c.operatorReset, "operator lock": c.operatorLock, "operator unlock": c.operatorUnlock,
+		"operator remove": c.operatorRemove,
+		"token new":       c.tokenNew, "token list": c.tokenList, "token remove": c.tokenRemove,
+		"code new": c.codeNew, "code list": c.codeList, "code remove": c.codeRemove,
+		"device list": c.deviceList, "device approve": c.deviceApprove, "device deny": c.deviceDeny,
+		"device quarantine": c.deviceQuarantine, "device revoke": c.deviceRevoke,
+		"device lock": c.deviceLock, "device unlock": c.deviceUnlock,
+		"site lock": c.siteLock, "site unlock": c.siteUnlock,
+		"audit verify": c.auditVerify, "audit export": c.auditExport,
+		"keys show": c.keysShow, "keys rotate": c.keysRotate,
 		"version": c.version,
 	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {

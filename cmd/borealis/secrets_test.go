@@ -1,72 +1,58 @@
 package main
 
 import (
+	"bytes"
 	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/pem"
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strings"
+	"strconv"
+	"syscall"
 	"testing"
+
+	"borealis/tunnel/keys"
+	"borealis/tunnel/keys/seal"
 )
 
-// privateKeys reads every private key of a demo's data root, engine's and agent's,
-// in the forms in which one might leak.
+// privateKeys returns every private key of a data root, an agent's too when there is
+// one, and the key that seals them, in the forms in which one might leak.
 func privateKeys(t *testing.T, data string) map[string][]byte {
 	t.Helper()
 	all := make(map[string][]byte)
-	err := filepath.WalkDir(data, func(path string, e os.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".key") {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		name, _ := filepath.Rel(data, path)
-		if info, err := e.Info(); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s has mode %v, want 0600", name, info.Mode())
-		}
-		block, _ := pem.Decode(b)
-		if block == nil { // a WireGuard key in its usual text form
-			text := strings.TrimSpace(string(b))
-			raw, err := base64.StdEncoding.DecodeString(text)
-			if err != nil || len(raw) != 32 {
-				t.Errorf("%s is neither PEM nor a WireGuard key", name)
-			}
-			forms(all, name, raw)
-			return nil
-		}
-		forms(all, name, secretOf(t, name, block.Bytes))
-		return nil
-	})
+	box, err := seal.Load(data + ".key")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
-}
-
-func secretOf(t *testing.T, name string, der []byte) []byte {
-	t.Helper()
-	k, err := x509.ParsePKCS8PrivateKey(der)
+	engine, err := keys.OpenEngine(dataRoot(data).certificates(), nil, box)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatal(err)
 	}
-	switch k := k.(type) {
-	case ed25519.PrivateKey:
-		return k.Seed()
-	case *ecdsa.PrivateKey:
-		raw, err := k.Bytes()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return raw
+	_, token := engine.TokenSigner()
+	forms(all, "identity", engine.Identity.Private().Seed())
+	forms(all, "token key", token.Seed())
+	forms(all, "audit key", engine.Audit.Seed())
+	forms(all, "WireGuard key", engine.WireGuard[:])
+	web, err := engine.Web.PrivateKey.(*ecdsa.PrivateKey).Bytes()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("%s is a %T", name, k)
-	return nil
+	forms(all, "web key", web)
+	text, err := os.ReadFile(data + ".key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealing, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms(all, "seal key", sealing)
+	if agent, err := keys.OpenAgent(filepath.Join(data, "agent", "Agent", "Borealis", "Certificates", "VPN_Client")); err == nil {
+		forms(all, "agent's identity", agent.Identity.Private().Seed())
+	}
+	return all
 }
 
 func forms(all map[string][]byte, name string, raw []byte) {
@@ -74,4 +60,61 @@ func forms(all map[string][]byte, name string, raw []byte) {
 	all[name+" base64"] = []byte(base64.StdEncoding.EncodeToString(raw))
 	all[name+" base64url"] = []byte(base64.RawURLEncoding.EncodeToString(raw))
 	all[name+" hex"] = []byte(hex.EncodeToString(raw))
+}
+
+// TestCrashTellsNoSecrets kills an engine in the way that makes Go print everything it
+// can, and looks for secrets in that, and for a core dump.
+func TestCrashTellsNoSecrets(t *testing.T) {
+	dir := t.TempDir()
+	bin, data := filepath.Join(dir, "borealis"), filepath.Join(dir, "root")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	made := must(t, "init", "--data", data, "--json")
+	var admin struct{ Operator, Password string }
+	if err := json.Unmarshal([]byte(made), &admin); err != nil {
+		t.Fatal(err)
+	}
+	token := must(t, "token", "new", "--operator", admin.Operator, "--data", data)
+	var crash bytes.Buffer
+	c := exec.Command(bin, "serve", "--data", data, "--json", "--listen", "127.0.0.1:0", "--udp-port", "0", "--link", "netstack")
+	c.Env, c.Dir, c.Stderr = append(os.Environ(), "GOTRACEBACK=crash"), dir, &crash
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var ready ready
+	if err := json.NewDecoder(out).Decode(&ready); err != nil {
+		t.Fatal(err)
+	}
+	browser := newClient(t, ready.URL, "")
+	browser.signIn(t.Context(), admin.Operator, admin.Password)
+	program := newClient(t, ready.URL, string(bytes.TrimSpace([]byte(token))))
+	if code := program.do(t.Context(), "GET", "/api/devices", nil, nil); code != 200 {
+		t.Fatalf("the token: %d", code)
+	}
+	limits, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(c.Process.Pid), "limits"))
+	if err != nil || !bytes.Contains(limits, []byte("Max core file size        0                    0")) {
+		t.Errorf("core dumps are possible: %v\n%s", err, limits)
+	}
+	if err := c.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait() // of course it ended badly
+	if !bytes.Contains(crash.Bytes(), []byte("goroutine ")) {
+		t.Fatalf("there is no crash output: %q", crash.String())
+	}
+	secrets := privateKeys(t, data)
+	secrets["password"], secrets["token"] = []byte(admin.Password), bytes.TrimSpace([]byte(token))
+	for name, secret := range secrets {
+		if bytes.Contains(crash.Bytes(), secret) {
+			t.Errorf("%s is in the crash output", name)
+		}
+	}
+	if cores, _ := filepath.Glob(filepath.Join(dir, "core*")); len(cores) > 0 {
+		t.Errorf("core dumps: %v", cores)
+	}
 }

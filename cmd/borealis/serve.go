@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"borealis/tunnel"
 	"borealis/tunnel/wg"
 )
@@ -27,7 +29,7 @@ func (e *engine) ready() ready {
 func (c *console) serve(ctx context.Context, args []string) error {
 	f := c.flags("serve", "runs the engine: console, API and WireGuard server")
 	config := engineConfig{linkName: "borealis0"}
-	data := f.String("data", defaultData, "`DIR` of the engine's data root")
+	data := dataFlag(f)
 	f.StringVar(&config.listen, "listen", ":8443", "TCP `ADDRESS` for browsers and agents")
 	mode := f.String("link", "auto", "WireGuard in the kernel, on a TUN, or inside the process: auto|kernel|tun|netstack")
 	f.StringVar(&config.linkName, "link-name", config.linkName, "`NAME` of the WireGuard interface")
@@ -37,6 +39,8 @@ func (c *console) serve(ctx context.Context, args []string) error {
 	f.StringVar(&config.tlsCert, "tls-cert", "", "`FILE` with the web certificate; empty means self-signed")
 	f.StringVar(&config.tlsKey, "tls-key", "", "`FILE` with the web certificate's key")
 	asJSON := f.Bool("json", false, "print one JSON object when ready to serve")
+	sealed, signIn := sealOptions(f), signInOptions(f, &config)
+	syslogOptions(f, &config.syslog)
 	endpointFlags(f, &config)
 	if _, err := c.parse(f, args); err != nil {
 		return err
@@ -48,7 +52,10 @@ func (c *console) serve(ctx context.Context, args []string) error {
 	if err := config.check(*mode); err != nil {
 		return err
 	}
-	config.data = dataRoot(*data)
+	if err := signIn.apply(&config); err != nil {
+		return err
+	}
+	config.data, config.sealed = dataRoot(*data), *sealed
 	log, file, err := openLog(config.data.log(), slog.NewTextHandler(c.stderr, nil))
 	if err != nil {
 		return err
@@ -60,6 +67,10 @@ func (c *console) serve(ctx context.Context, args []string) error {
 		return err
 	}
 	defer e.close()
+	super := supervisor{log}
+	defer super.say(daemon.SdNotifyStopping)
+	super.say(daemon.SdNotifyReady)
+	defer super.watch(ctx, e.healthy)()
 	if *asJSON {
 		if err := c.printJSON(e.ready()); err != nil {
 			return err

@@ -6,15 +6,16 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"borealis/handlers"
 	"borealis/store"
 )
 
-func (c *console) tokenNew(ctx context.Context, args []string) (err error) {
+func (c *console) tokenNew(ctx context.Context, args []string) error {
 	f := c.flags("token new", "makes an API token, which is shown once")
-	data := f.String("data", defaultData, "`DIR` of the engine's data root")
+	data := dataFlag(f)
 	name := f.String("operator", "", "`NAME` of the operator that the token acts for")
 	label := f.String("label", "", "`TEXT` that says what the token is for")
 	ttl := ttlFlag{30 * 24 * time.Hour}
@@ -26,35 +27,107 @@ func (c *console) tokenNew(ctx context.Context, args []string) (err error) {
 	if *name == "" {
 		return &usageError{"--operator is missing"}
 	}
-	s, err := dataRoot(*data).openStore(ctx)
+	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+		token, err := addToken(ctx, s, *name, *label, ttl.Duration)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return c.printJSON(struct {
+				Token string `json:"token"`
+			}{token})
+		}
+		_, err = fmt.Fprintln(c.stdout, token)
+		return err
+	})
+}
+
+// A tokenLine is one API token in the list.
+type tokenLine struct {
+	ID        string     `json:"id"`
+	Operator  string     `json:"operator"`
+	Label     string     `json:"label"`
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at"` // null: never
+}
+
+func (c *console) tokenList(ctx context.Context, args []string) error {
+	f := c.flags("token list", "lists the API tokens")
+	data := dataFlag(f)
+	asJSON := f.Bool("json", false, "print one JSON object")
+	if _, err := c.parse(f, args); err != nil {
+		return err
+	}
+	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+		lines, err := tokenLines(ctx, s)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return c.printJSON(struct {
+				Tokens []tokenLine `json:"tokens"`
+			}{lines})
+		}
+		out := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(out, "ID\tOPERATOR\tLABEL\tEXPIRES")
+		for _, l := range lines {
+			expires := "never"
+			if l.ExpiresAt != nil {
+				expires = l.ExpiresAt.UTC().Format(time.RFC3339)
+			}
+			fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", l.ID, l.Operator, l.Label, expires)
+		}
+		return out.Flush()
+	})
+}
+
+func tokenLines(ctx context.Context, s *store.Store) ([]tokenLine, error) {
+	operators, err := s.Operators(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines := []tokenLine{}
+	for _, o := range operators {
+		tokens, err := s.APITokens(ctx, o.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range tokens {
+			line := tokenLine{ID: t.ID, Operator: o.Name, Label: t.Label, CreatedAt: t.CreatedAt}
+			if !t.ExpiresAt.IsZero() {
+				line.ExpiresAt = &t.ExpiresAt
+			}
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
+}
+
+func (c *console) tokenRemove(ctx context.Context, args []string) error {
+	f := c.flags("token remove ID", "takes an API token out of use")
+	data := dataFlag(f)
+	named, err := c.parse(f, args, "ID")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	token, err := addToken(ctx, s, *name, *label, ttl.Duration)
-	if err != nil {
+	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+		err := s.DeleteAPIToken(ctx, named[0], done())
+		if errors.Is(err, store.ErrNotFound) {
+			return &hintError{fmt.Errorf("there is no API token with the id %q", named[0]), "\"borealis token list\" shows all"}
+		}
 		return err
-	}
-	if *asJSON {
-		return c.printJSON(struct {
-			Token string `json:"token"`
-		}{token})
-	}
-	_, err = fmt.Fprintln(c.stdout, token)
-	return err
+	})
 }
 
 // addToken makes an API token for an operator and returns it.
 func addToken(ctx context.Context, s *store.Store, operator, label string, ttl time.Duration) (string, error) {
-	o, err := s.OperatorByName(ctx, operator)
-	if errors.Is(err, store.ErrNotFound) {
-		return "", &hintError{fmt.Errorf("there is no operator named %q", operator), "add one with \"borealis operator add NAME\""}
-	} else if err != nil {
+	o, err := operatorNamed(ctx, s, operator)
+	if err != nil {
 		return "", err
 	}
 	token, hash := handlers.NewAPIToken()
 	now := time.Now()
-	_, err = s.AddAPIToken(ctx, hash, store.APIToken{OperatorID: o.ID, Label: label, CreatedAt: now, ExpiresAt: now.Add(ttl)})
+	_, err = s.AddAPIToken(ctx, hash, store.APIToken{OperatorID: o.ID, Label: label, CreatedAt: now, ExpiresAt: now.Add(ttl)}, done())
 	return token, err
 }
 

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"borealis/tunnel/keys"
+)
+
+func (c *console) keysShow(_ context.Context, args []string) error {
+	f := c.flags("keys show", "shows the engine's public identity, which agents pin")
+	data := dataFlag(f)
+	asJSON := f.Bool("json", false, "print one JSON object")
+	if _, err := c.parse(f, args); err != nil {
+		return err
+	}
+	pin, err := dataRoot(*data).pin()
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return c.printJSON(struct {
+			Pin   string `json:"pin"`
+			Words string `json:"words"`
+		}{pin.String(), pin.Words()})
+	}
+	_, err = fmt.Fprintf(c.stdout, "pin    %s\nwords  %s\n", pin, pin.Words())
+	return err
+}
+
+func (c *console) keysRotate(ctx context.Context, args []string) error {
+	f := c.flags("keys rotate", "gives the engine a new identity; agents learn it over their channels within 30 days. Stop the engine first")
+	data := dataFlag(f)
+	sealed := sealOptions(f)
+	asJSON := f.Bool("json", false, "print one JSON object")
+	if _, err := c.parse(f, args); err != nil {
+		return err
+	}
+	root := dataRoot(*data)
+	box, err := sealed.open(root)
+	if err != nil {
+		return err
+	}
+	s, err := root.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	now := time.Now()
+	did := done()
+	did.At, did.Kind = now, "identity_rotated"
+	if err := s.AddRecord(ctx, did); err != nil { // no record, no change
+		return err
+	}
+	before, after, err := keys.RotateIdentity(root.certificates(), box, now)
+	if errors.Is(err, keys.ErrOverlap) {
+		return &hintError{err, "wait for that day: an agent that was off since would lose the engine"}
+	}
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return c.printJSON(struct {
+			Old string `json:"old"`
+			New string `json:"new"`
+		}{before.String(), after.String()})
+	}
+	_, err = fmt.Fprintf(c.stdout, "old  %s\nnew  %s\n\nStart the engine: it serves both for %d days. Enrolment codes made before do not hold any more for new devices after that.\n",
+		before, after, int(keys.Overlap/(24*time.Hour)))
+	return err
+}
