@@ -35,12 +35,7 @@ type demo struct {
 
 func startDemo(t *testing.T, args ...string) demo {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "borealis")
-	build := exec.Command("go", "build", "-o", bin, "./cmd/borealis")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	bin := buildBorealis(t)
 	c := exec.Command(bin, append([]string{"demo", "--json", "--listen", "127.0.0.1:0", "--udp-port", "0"}, args...)...)
 	c.Env = append(os.Environ(), "SHELL=/bin/sh", "PS1=$ ", "ENV=")
 	c.Stderr = os.Stderr
@@ -134,6 +129,9 @@ func open(t *testing.T) (context.Context, *faults) {
 			}
 		}
 	})
+	if err := chromedp.Run(ctx); err != nil { // the browser lives as long as this context, and not as one of an action
+		t.Fatal(err)
+	}
 	do(t, ctx, log.Enable(), runtime.Enable(), network.Enable(), page.Enable())
 	return ctx, f
 }
@@ -153,7 +151,10 @@ func profile(t *testing.T) string {
 func do(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
 	t.Helper()
 	for i, a := range actions {
-		if err := chromedp.Run(ctx, a); err != nil {
+		limited, cancel := context.WithTimeout(ctx, 40*time.Second)
+		err := chromedp.Run(limited, a)
+		cancel()
+		if err != nil {
 			screenshot(t, ctx, "failure.png")
 			var terminal string
 			_ = chromedp.Run(ctx, chromedp.Evaluate("window.borealisTerminal ? window.borealisTerminal.state + ': ' + window.borealisTerminal.text() : 'none'", &terminal))
@@ -279,7 +280,7 @@ func TestPagesInBothThemes(t *testing.T) {
 	d := startDemo(t)
 	do(t, ctx, signIn(d))
 	for _, path := range []string{
-		"/devices", "/tunnels", "/activity", "/enrolment",
+		"/devices", "/tunnels", "/activity", "/enrolment", "/audit", "/operators", "/account", "/verify", "/login",
 		"/devices/" + d.DeviceID + "/summary", "/devices/" + d.DeviceID + "/config",
 		"/devices/" + d.DeviceID + "/powershell", "/devices/" + d.DeviceID + "/activity",
 	} {
