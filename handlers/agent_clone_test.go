@@ -231,3 +231,35 @@ func TestApprovalReachesTheAgent(t *testing.T) {
 		t.Errorf("after the approval it hears %+v", msg)
 	}
 }
+
+// TestDecisionsElsewhereReachTheAgent: an administrator's command in another process
+// approves one waiting device and turns another away.
+func TestDecisionsElsewhereReachTheAgent(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	admin := r.another()
+	for name, decide := range map[string]func(string) error{
+		"approved": func(id string) error { return admin.ApproveDevice(t.Context(), id, "", store.Record{}) },
+		"denied":   func(id string) error { return admin.DenyDevice(t.Context(), id, store.Record{}) },
+	} {
+		d, id := r.device(name, store.Pending)
+		conn, err := r.dialAgent(id, wire.Subprotocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.say(conn, wire.FromAgent{Hello: &goodHello})
+		r.hear(conn) // the welcome
+		if err := decide(d.ID); err != nil {
+			t.Fatal(err)
+		}
+		if name == "approved" {
+			if msg := r.hear(conn); msg.State == nil || msg.State.State != store.Active {
+				t.Errorf("the approved agent hears %+v", msg)
+			}
+			continue
+		}
+		if _, _, err := conn.Read(r.context()); websocket.CloseStatus(err) == -1 {
+			t.Errorf("the channel of the denied device: %v, want its end", err)
+		}
+	}
+}

@@ -147,7 +147,27 @@ func (s *Server) look(ctx context.Context, suspects map[offence]bool) (map[offen
 		return why
 	})
 	s.dropBarred(ctx, now, guilty)
-	return found, nil
+	return found, s.settleWaiting(ctx, now)
+}
+
+// settleWaiting tells the agents that wait for approval what was decided about them, and
+// cuts those off that were turned away.
+func (s *Server) settleWaiting(ctx context.Context, now store.Standing) error {
+	for _, id := range s.config.Manager.Waiting() {
+		if now.Waiting[id] {
+			continue
+		}
+		d, err := s.config.Store.Device(ctx, id)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			s.config.Manager.Drop(ctx, id, tunnel.DeviceRevoked)
+		case err != nil:
+			return err
+		case d.State == store.Active:
+			s.config.Manager.StateChanged(id, d.State)
+		}
+	}
+	return nil
 }
 
 // dropBarred cuts the devices off that are not trusted any more.

@@ -18,6 +18,7 @@ type Standing struct {
 	Credentials map[string]string   // sessions and API tokens that have not expired: id → operator's id
 	Locks       []Lock              // in force
 	Barred      map[string]string   // devices that are quarantined or revoked: id → state
+	Waiting     map[string]bool     // devices that wait for approval, by id
 }
 
 // Standing returns what is so at now, in one look at the database.
@@ -38,11 +39,20 @@ func standing(conn *sqlite.Conn, now time.Time) (Standing, error) {
 	operators, err1 := query(conn, "operator_list", nil, operatorRow)
 	credentials, err2 := query(conn, "credential_list", at, pairRow)
 	locks, err3 := query(conn, "lock_list", at, lockRow)
-	barred, err4 := query(conn, "device_list_barred", nil, pairRow)
+	inactive, err4 := query(conn, "device_list_not_active", nil, pairRow)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return Standing{}, err
 	}
-	v := Standing{Operators: make(map[string]Operator), Credentials: collect(credentials), Locks: locks, Barred: collect(barred)}
+	v := Standing{
+		Operators: make(map[string]Operator), Credentials: collect(credentials), Locks: locks,
+		Barred: collect(inactive), Waiting: make(map[string]bool),
+	}
+	for id, state := range v.Barred {
+		if state == Pending {
+			v.Waiting[id] = true
+			delete(v.Barred, id)
+		}
+	}
 	for _, o := range operators {
 		v.Operators[o.ID] = o
 	}

@@ -24,6 +24,11 @@ func TestStanding(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	addCode(t, s, "later", Code{})
+	later, err := s.RedeemCode(ctx, hash("later"), Device{Pin: pin(9_001)}, noon, Record{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	locks, err := s.Locks(ctx, noon)
 	if err != nil || len(locks) != 2 {
 		t.Fatal(locks, err)
@@ -33,6 +38,7 @@ func TestStanding(t *testing.T) {
 		Credentials: map[string]string{"live": w.eve.ID, "good": w.ada.ID, w.token.ID: w.zoe.ID}, // zoe's session ended at noon
 		Locks:       locks,
 		Barred:      map[string]string{w.active.ID: Revoked, w.pending.ID: Quarantined},
+		Waiting:     map[string]bool{later.ID: true},
 	}
 	got, err := s.Standing(ctx, noon)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {

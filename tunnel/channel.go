@@ -36,6 +36,7 @@ type Channel struct {
 
 	mu   sync.Mutex
 	down bool
+	told string // the state of the device that the agent was told last
 }
 
 // Join makes an agent that said hello online. It was served one of the engine's
@@ -49,7 +50,7 @@ func (m *Manager) Join(ctx context.Context, d store.Device, hello wire.Hello, ad
 	c := &Channel{
 		manager: m, device: d, hello: hello, identity: identity, ping: ping,
 		presence: Presence{Since: time.Now(), Addr: addr, Link: hello.Link},
-		outgoing: make(chan wire.FromEngine, outgoingBuffer), over: make(chan struct{}),
+		outgoing: make(chan wire.FromEngine, outgoingBuffer), over: make(chan struct{}), told: d.State,
 	}
 	if !sameMachine(d.Machine, hello.Machine) {
 		m.quarantine(ctx, d.ID, identityCopied, "an agent at "+addr+" showed the identity on another machine")
@@ -262,10 +263,42 @@ func (m *Manager) Drop(ctx context.Context, deviceID string, reason Reason) {
 // StateChanged tells a device's agent, if it is connected, and everybody who watches the
 // device that an administrator decided about it: its state is store.Active, for example.
 func (m *Manager) StateChanged(deviceID, state string) {
-	if c := m.channel(deviceID); c != nil {
+	if c := m.channel(deviceID); c != nil && c.decided(state) {
 		c.send(wire.FromEngine{State: &wire.State{State: state}})
 	}
 	m.watch.tell(deviceID)
+}
+
+// Waiting returns the ids of the connected devices whose agents believe, by what they
+// were told last, that they wait for approval.
+func (m *Manager) Waiting() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ids []string
+	for id, d := range m.devices {
+		if d.channel != nil && d.channel.knows(store.Pending) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// decided notes what the agent is going to be told; false when it knows.
+func (c *Channel) decided(state string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told == state {
+		return false
+	}
+	c.told = state
+	return true
+}
+
+// knows reports whether the agent was told that state last.
+func (c *Channel) knows(state string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.told == state
 }
 
 func (m *Manager) channel(deviceID string) *Channel {

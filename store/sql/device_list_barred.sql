@@ -1,3 +1,0 @@
-SELECT id AS key, state AS value
-FROM device
-WHERE state IN ('quarantined', 'revoked');
