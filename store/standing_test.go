@@ -40,6 +40,13 @@ func TestStanding(t *testing.T) {
 		Barred:      map[string]string{w.active.ID: Revoked, w.pending.ID: Quarantined},
 		Waiting:     map[string]bool{later.ID: true},
 	}
+	waiting, _, err := s.Devices(ctx, DeviceQuery{Scope: everything, State: Pending})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range waiting {
+		want.Waiting[d.ID] = true
+	}
 	got, err := s.Standing(ctx, noon)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
