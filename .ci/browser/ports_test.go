@@ -242,6 +242,9 @@ func TestPortsOfTwoOperators(t *testing.T) {
 	)
 	deaf, cancel := chromedp.NewContext(ctx)
 	defer cancel()
+	if err := chromedp.Run(deaf); err != nil { // the page lives as long as this context
+		t.Fatal(err)
+	}
 	do(t, deaf,
 		chromedp.ActionFunc(func(ctx context.Context) error {
 			_, err := page.AddScriptToEvaluateOnNewDocument("window.EventSource = class { addEventListener() {} close() {} }").Do(ctx)
