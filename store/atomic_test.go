@@ -172,7 +172,7 @@ const unrecorded = `
 	AddCheckpoint Lease RedeemToken RehashPassword SaveTunnel SeenDevice SetSetting SpendVerification TouchSession
 	DeleteExpiredSessions UpdateDevice UsePasskey UseTOTP
 	APITokenByHash APITokens Changes Check Checkpoints Close Codes CountRecords Device DeviceByPin Devices EachRecord Factors
-	Head Kinds Locks NextExpiry Operator OperatorByIdentity OperatorByName Operators Overrides PasskeyByCredential Records
+	Head Kinds LastCheckpoint Locks NextExpiry Operator OperatorByIdentity OperatorByName Operators Overrides PasskeyByCredential Records
 	SessionByHash Sessions Setting Sites Standing TOTP Tunnel TunnelRecords Tunnels`
 
 // TestNothingWithoutItsRecord makes sure that what cannot be recorded is not done.

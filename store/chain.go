@@ -118,16 +118,28 @@ func (s *Store) AddCheckpoint(ctx context.Context, c Checkpoint) error {
 
 // Checkpoints returns all checkpoints, oldest first.
 func (s *Store) Checkpoints(ctx context.Context) ([]Checkpoint, error) {
-	all, err := readAll(ctx, s, "checkpoint_list", nil, func(stmt *sqlite.Stmt) (Checkpoint, error) {
-		c := Checkpoint{
-			Seq: stmt.GetInt64("seq"), At: instant(stmt, "at"),
-			Key: blob(stmt, "key"), Vouch: blob(stmt, "vouch"), Signature: blob(stmt, "signature"),
-		}
-		stmt.GetBytes("hash", c.Hash[:])
-		return c, nil
-	})
+	all, err := readAll(ctx, s, "checkpoint_list", nil, checkpointRow)
 	if err != nil {
 		return nil, fmt.Errorf("list checkpoints: %w", err)
 	}
 	return all, nil
+}
+
+// LastCheckpoint returns the checkpoint that covers most, or [ErrNotFound] when there
+// is none.
+func (s *Store) LastCheckpoint(ctx context.Context) (Checkpoint, error) {
+	c, err := readOne(ctx, s, "checkpoint_last", nil, checkpointRow)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("last checkpoint: %w", err)
+	}
+	return c, nil
+}
+
+func checkpointRow(stmt *sqlite.Stmt) (Checkpoint, error) {
+	c := Checkpoint{
+		Seq: stmt.GetInt64("seq"), At: instant(stmt, "at"),
+		Key: blob(stmt, "key"), Vouch: blob(stmt, "vouch"), Signature: blob(stmt, "signature"),
+	}
+	stmt.GetBytes("hash", c.Hash[:])
+	return c, nil
 }

@@ -213,6 +213,9 @@ func TestCheckpoints(t *testing.T) {
 	if all, err := s.Checkpoints(ctx); len(all) != 0 || err != nil {
 		t.Fatalf("at first: %v, %v", all, err)
 	}
+	if _, err := s.LastCheckpoint(ctx); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the last of none: error %v, want ErrNotFound", err)
+	}
 	var want []Checkpoint
 	for i := range 3 {
 		addRecords(t, s, Record{Kind: "k"})
@@ -231,6 +234,10 @@ func TestCheckpoints(t *testing.T) {
 	got, err := s.Checkpoints(ctx)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	last, err := s.LastCheckpoint(ctx)
+	if diff := cmp.Diff(want[2], last); diff != "" || err != nil {
+		t.Errorf("the last: %v (-want +got):\n%s", err, diff)
 	}
 	if err := s.AddCheckpoint(ctx, want[1]); !errors.Is(err, ErrConflict) {
 		t.Errorf("the same again: error %v, want ErrConflict", err)

@@ -95,4 +95,5 @@ func everyMethodOfAccess(ctx context.Context, s *Store, errs map[string]error) {
 	errs["EachRecord"] = s.EachRecord(ctx, 0, func(Record) error { return nil })
 	errs["AddCheckpoint"] = s.AddCheckpoint(ctx, Checkpoint{})
 	_, errs["Checkpoints"] = s.Checkpoints(ctx)
+	_, errs["LastCheckpoint"] = s.LastCheckpoint(ctx)
 }

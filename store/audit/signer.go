@@ -96,7 +96,8 @@ func (s *Signer) Run(ctx context.Context) error {
 
 // work is Run until ctx ends or nobody watches the database any more.
 func (s *Signer) work(ctx context.Context, wake <-chan struct{}, watched <-chan error) error {
-	s.begin(ctx)
+	steady := context.WithoutCancel(ctx) // what has begun is finished, and not logged as a failure
+	s.begin(steady)
 	due := time.NewTimer(0) // at the start
 	defer due.Stop()
 	for {
@@ -114,7 +115,7 @@ func (s *Signer) work(ctx context.Context, wake <-chan struct{}, watched <-chan 
 			}
 		case <-due.C:
 		}
-		if s.sign(ctx) {
+		if s.sign(steady) {
 			due.Reset(s.interval)
 		} else {
 			due.Reset(signerRetry)
