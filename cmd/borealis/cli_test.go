@@ -65,6 +65,17 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// TestServeMakesNoDataRoot: a mistyped path is refused, and nothing is made there.
+func TestServeMakesNoDataRoot(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "mistyped")
+	if code, _, text := call(t, "serve", "--data", data); code != exitFailed || !strings.Contains(text, "borealis init --data "+data) {
+		t.Errorf("exit %d, %q", code, text)
+	}
+	if _, err := os.Stat(data); err == nil {
+		t.Error("the folder was made")
+	}
+}
+
 func TestInitOnce(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "new", "root")
 	code, out, text := call(t, "init", "--data", data, "--operator", "nora", "--json")

@@ -40,13 +40,21 @@ func (d dataRoot) log() string {
 
 // openStore opens the database of a data root that was made before.
 func (d dataRoot) openStore(ctx context.Context) (*store.Store, error) {
+	if err := d.made(); err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, d.database())
+}
+
+// made says what is wrong when there is no engine in the data root.
+func (d dataRoot) made() error {
 	if _, err := os.Stat(d.database()); err != nil {
-		return nil, &hintError{
+		return &hintError{
 			fmt.Errorf("open the data root %s: %w", string(d), err),
 			fmt.Sprintf("make it with \"borealis init --data %s\", or name another one with --data", string(d)),
 		}
 	}
-	return store.Open(ctx, d.database())
+	return nil
 }
 
 // engineConfig is what "serve" and "demo" can set.

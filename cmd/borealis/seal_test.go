@@ -89,6 +89,7 @@ func TestSealCredential(t *testing.T) {
 	os.Remove(data + ".key")
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	must(t, "keys", "rotate", "--data", data)
+	os.Remove(filepath.Join(dir, sealCredential))
 	write(t, filepath.Join(dir, sealCredential), []byte("nonsense"), 0o440)
 	if code, _, text := call(t, "keys", "rotate", "--data", data); code != exitFailed || !strings.Contains(text, sealCredential) {
 		t.Errorf("a damaged credential: exit %d, %q", code, text)

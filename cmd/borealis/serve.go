@@ -56,6 +56,9 @@ func (c *console) serve(ctx context.Context, args []string) error {
 		return err
 	}
 	config.data, config.sealed = dataRoot(*data), *sealed
+	if err := config.data.made(); err != nil { // before anything is written there
+		return err
+	}
 	log, file, err := openLog(config.data.log(), slog.NewTextHandler(c.stderr, nil))
 	if err != nil {
 		return err
