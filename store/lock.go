@@ -150,7 +150,7 @@ func expireLocks(conn *sqlite.Conn, now time.Time) error {
 
 // record is what a record about the lock says by itself.
 func (l Lock) record(kind string) Record {
-	r := Record{Kind: kind, Target: l.Name, Reason: l.Reason, Detail: l.Kind + " " + l.Name}
+	r := Record{Kind: kind, Target: l.Name, Reason: l.Reason, Detail: l.Kind}
 	if l.Kind == LockDevice {
 		r.DeviceID = l.Target
 	}

@@ -43,6 +43,15 @@ func (e Event) who() string {
 	return "engine"
 }
 
+// said is the reason that a person gave in words of their own.
+func (e Event) said() string {
+	switch e.Kind {
+	case "locked", "device_quarantined", "device_revoked":
+		return kindWords(e.Reason)
+	}
+	return ""
+}
+
 // session says that the event stands for everything that happened in one tunnel.
 func (e Event) session() bool { return e.Kind == "tunnel_requested" && len(e.Steps) > 0 }
 
