@@ -56,6 +56,18 @@ func TestHostsBeforeSession(t *testing.T) {
 	}
 }
 
+// TestLocalAddress: whoever calls the console by the address that the connection came
+// to means this machine, whatever names it was given.
+func TestLocalAddress(t *testing.T) {
+	t.Parallel()
+	r := newRigWith(t, func(c *Config) { c.Hosts = []string{"console.example.com"} })
+	for host, want := range map[string]int{"127.0.0.1": 200, "127.0.0.1:8443": 200, "console.example.com": 200, "127.0.0.2": 421, "localhost": 421} {
+		if a := r.stranger().do(http.MethodGet, "/healthz", "", "Host", host); a.StatusCode != want {
+			t.Errorf("Host %q: %d, want %d", host, a.StatusCode, want)
+		}
+	}
+}
+
 func TestDefaultHosts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -9,15 +9,26 @@ import (
 
 // allowedHosts refuses requests that call the console by a name it does not have.
 // That is what a page does whose own name was made to point here (DNS rebinding),
-// and to the browser everything else about such a request looks right.
+// and to the browser everything else about such a request looks right. The address that
+// a connection came to is no such name.
 func (s *Server) allowedHosts(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.hosts[requestHost(r)] {
+		if host := requestHost(r); !s.hosts[host] && host != localAddress(r) {
 			s.fail(w, r, refuse(codeWrongHost, "This console is not called %q.", clean(r.Host, maxHost)))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// localAddress is the address of this machine that a request's connection came to; "-"
+// when that is not known.
+func localAddress(r *http.Request) string {
+	at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok {
+		return "-"
+	}
+	return at.AddrPort().Addr().Unmap().WithZone("").String()
 }
 
 const maxHost = 253 // characters of a host's name

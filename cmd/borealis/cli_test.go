@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -73,6 +74,53 @@ func TestServeMakesNoDataRoot(t *testing.T) {
 	}
 	if _, err := os.Stat(data); err == nil {
 		t.Error("the folder was made")
+	}
+}
+
+// TestNamesOfTheEngine: the console answers to the address that the engine tells, to
+// the names it was given, and to the host's own, and to no other.
+func TestNamesOfTheEngine(t *testing.T) {
+	data := newRoot(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{
+			"serve", "--json", "--data", data, "--listen", "127.0.0.1:0", "--udp-port", "0", "--link", "netstack",
+			"--public-endpoint", "engine.example.com", "--host", "console.example.com",
+		}, in, io.Discard)
+		in.Close()
+	}()
+	defer func() {
+		cancel()
+		if code := <-done; code != exitDone {
+			t.Errorf("serve ended with %d", code)
+		}
+	}()
+	var r ready
+	if err := json.NewDecoder(out).Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(r.URL, "https://engine.example.com:") {
+		t.Errorf("it tells %s", r.URL)
+	}
+	c := newClient(t, "https://"+r.Listen, "")
+	for host, want := range map[string]int{
+		"engine.example.com": 200, "console.example.com": 200, "localhost": 200, "127.0.0.1": 200, "evil.example": 421, "192.0.2.1": 421,
+	} {
+		q, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Host = host
+		answer, err := c.http.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("%s: %d, want %d", host, answer.StatusCode, want)
+		}
 	}
 }
 

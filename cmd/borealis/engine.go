@@ -113,7 +113,7 @@ func startEngine(ctx context.Context, c engineConfig) (_ *engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.keys, err = keys.OpenEngine(c.data.certificates(), e.certificateHosts(), box); err != nil {
+	if e.keys, err = keys.OpenEngine(c.data.certificates(), e.names(), box); err != nil {
 		return nil, fmt.Errorf("open the engine's keys: %w", err)
 	}
 	if c.tlsCert != "" {
@@ -132,7 +132,7 @@ func startEngine(ctx context.Context, c engineConfig) (_ *engine, err error) {
 		return nil, fmt.Errorf("start the tunnel manager: %w", err)
 	}
 	e.handlers, err = handlers.New(handlers.Config{
-		Store: e.store, Manager: e.manager, Keys: e.keys, Hosts: c.hosts, PublicAddress: e.agentAddress,
+		Store: e.store, Manager: e.manager, Keys: e.keys, Hosts: e.names(), PublicAddress: e.agentAddress,
 		Version: version(), Demo: c.demo, Logger: c.log,
 		Box: box, StepUp: c.stepUp, TrustedProxies: c.proxies, OIDC: c.oidc, Checkpoints: c.data.checkpoints(),
 	})
@@ -254,8 +254,9 @@ func (e *engine) agentAddress() string { return net.JoinHostPort(e.host(), strco
 
 func (e *engine) url() string { return "https://" + e.agentAddress() }
 
-// certificateHosts are the names that a self-signed web certificate is made for.
-func (e *engine) certificateHosts() []string {
+// names are what browsers may call this engine, and what a self-signed web certificate
+// is made for.
+func (e *engine) names() []string {
 	hosts := append([]string{"localhost", "127.0.0.1", "::1", e.host()}, e.config.hosts...)
 	if name, err := os.Hostname(); err == nil {
 		hosts = append(hosts, name)
