@@ -151,9 +151,10 @@ func profile(t *testing.T) string {
 func do(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
 	t.Helper()
 	for i, a := range actions {
-		limited, cancel := context.WithTimeout(ctx, 40*time.Second)
-		err := chromedp.Run(limited, a)
-		cancel()
+		err := once(ctx, a)
+		for again := 0; again < 5 && err != nil && strings.Contains(err.Error(), "Could not find node with given id"); again++ {
+			err = once(ctx, a) // the engine drew the element anew between its being found and being used
+		}
 		if err != nil {
 			screenshot(t, ctx, "failure.png")
 			var terminal string
@@ -161,6 +162,13 @@ func do(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
 			t.Fatalf("action %d: %v; terminal: %q", i+1, err, terminal)
 		}
 	}
+}
+
+// once does an action, which must not take for ever.
+func once(ctx context.Context, a chromedp.Action) error {
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	defer cancel()
+	return chromedp.Run(ctx, a)
 }
 
 func id(name string) string { return `[data-testid="` + name + `"]` }
