@@ -50,7 +50,7 @@ func (c *console) keysRotate(ctx context.Context, args []string) error {
 	defer s.Close()
 	now := time.Now()
 	did := done()
-	did.At, did.Kind = now, "identity_rotated"
+	did.At, did.Kind = now, "identity_rotation_begun"
 	if err := s.AddRecord(ctx, did); err != nil { // no record, no change
 		return err
 	}
@@ -59,6 +59,11 @@ func (c *console) keysRotate(ctx context.Context, args []string) error {
 		return &hintError{err, "wait for that day: an agent that was off since would lose the engine"}
 	}
 	if err != nil {
+		return err
+	}
+	did = done()
+	did.Kind, did.Detail = "identity_rotated", before.String()+" → "+after.String()
+	if err := s.AddRecord(ctx, did); err != nil {
 		return err
 	}
 	if *asJSON {

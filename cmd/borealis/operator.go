@@ -168,13 +168,14 @@ func (c *console) operatorReset(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
+		// In this order: were it broken off, the old password would not be left alone.
+		if err := s.SetPassword(ctx, o.ID, hash, done()); err != nil {
+			return err
+		}
 		if !*keep {
 			if err := s.ResetFactors(ctx, o.ID, done()); err != nil {
 				return err
 			}
-		}
-		if err := s.SetPassword(ctx, o.ID, hash, done()); err != nil {
-			return err
 		}
 		return c.tellPassword(o.Name, password, *asJSON)
 	})

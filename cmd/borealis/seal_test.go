@@ -59,6 +59,14 @@ func TestSealKey(t *testing.T) {
 	}
 	write(t, key, content, 0o600)
 	must(t, "keys", "rotate", "--data", data)
+	if code, _, text := call(t, "keys", "rotate", "--data", data); code != exitFailed || !strings.Contains(text, "wait for that day") {
+		t.Errorf("again at once: exit %d, %q", code, text)
+	}
+	// What did not happen is on record as begun only.
+	trail := must(t, "audit", "export", "--data", data)
+	if begun, done := strings.Count(trail, `"identity_rotation_begun"`), strings.Count(trail, `"identity_rotated"`); begun != 3 || done != 1 {
+		t.Errorf("%d rotations are on record as begun and %d as done, want 3 (with another key, well, and again) and 1", begun, done)
+	}
 }
 
 // TestSealPassphrase: the same passphrase opens, another does not.
