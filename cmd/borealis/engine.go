@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"borealis/handlers"
@@ -106,7 +107,7 @@ func startEngine(ctx context.Context, c engineConfig) (_ *engine, err error) {
 	if e.store, err = c.data.openStore(ctx); err != nil {
 		return nil, err
 	}
-	if e.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.listen); err != nil {
+	if e.listener, err = listen(ctx, c.listen); err != nil {
 		return nil, &hintError{fmt.Errorf("listen for browsers and agents: %w", err), "another engine may be running; choose another address with --listen"}
 	}
 	box, err := c.sealed.open(c.data)
@@ -190,6 +191,29 @@ func (e *engine) close() {
 	if e.store != nil {
 		if err := e.store.Close(); err != nil {
 			e.config.log.Error("store_close", "err", err)
+		}
+	}
+}
+
+// listenGrace is how long an address may be in use by what a killed engine left: a child
+// that it was about to start holds the socket for a moment longer.
+const listenGrace = time.Second
+
+// listen listens on a TCP address.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for giveUp := time.After(listenGrace); ; {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+		select {
+		case <-tick.C:
+		case <-giveUp:
+			return nil, err
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
 }
