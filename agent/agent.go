@@ -15,12 +15,14 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"borealis/agent/limits"
 	"borealis/agent/wire"
 	"borealis/tunnel/keys"
 	"borealis/tunnel/wg"
@@ -55,6 +57,10 @@ type Agent struct {
 	log     *slog.Logger
 	seen    replay
 
+	data    string // The data root.
+	mode    wg.Mode
+	plane   *dataplane // What tunnels stand on; opened by Run.
+	limits  *limits.Policy
 	tunnels sync.WaitGroup // One for each session's goroutine.
 
 	mu      sync.Mutex
@@ -86,6 +92,10 @@ func Open(c Config) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open agent: %w", err)
 	}
+	policy, err := limits.Load(filepath.Join(c.Data, "Agent", "policy.json"))
+	if err != nil {
+		return nil, fmt.Errorf("open agent: %w", err)
+	}
 	a := &Agent{
 		dir:     dir,
 		keys:    k,
@@ -94,6 +104,10 @@ func Open(c Config) (*Agent, error) {
 		shell:   c.Shell,
 		version: c.Version,
 		facts:   gather("", c.Data),
+		data:    c.Data,
+		mode:    c.Link,
+		limits:  policy,
+		plane:   &dataplane{mode: wg.Netstack}, // until Run
 		log:     c.Logger,
 		status:  Status{Engine: k.Address},
 	}
@@ -128,12 +142,16 @@ func ReadFingerprint(data string) (Fingerprint, error) {
 // down, tells the engine, closes the channel and returns nil; nothing of it is
 // left running. It may be called once. The error is [keys.ErrInUse] when another
 // process runs as this agent.
-func (a *Agent) Run(ctx context.Context) error {
+func (a *Agent) Run(ctx context.Context) (err error) {
 	release, err := keys.UseAgent(a.dir)
 	if err != nil {
 		return fmt.Errorf("run agent: %w", err)
 	}
 	defer release()
+	if a.plane, err = openDataplane(ctx, a.data, a.mode, a.log); err != nil {
+		return fmt.Errorf("run agent: %w", err)
+	}
+	defer func() { err = errors.Join(err, a.plane.close()) }()
 	// The channel outlives ctx by as long as it takes to say goodbye on it.
 	channel, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()

@@ -84,7 +84,8 @@ func (a *Agent) hello() wire.Hello {
 	return wire.Hello{
 		Nonce: rand.Text(), Version: clean(a.version, maxName),
 		Hostname: a.facts.hostname, OS: a.facts.os, OSVersion: a.facts.osVersion, Arch: a.facts.arch,
-		Link: string(linkMode), Dialled: a.keys.Address, Tunnel: a.held(), Machine: a.facts.machine,
+		Link: string(a.plane.mode), Dialled: a.keys.Address, Tunnel: a.held(), Machine: a.facts.machine,
+		Protocol: wire.Protocol,
 	}
 }
 
@@ -129,6 +130,7 @@ func (a *Agent) attend(channel context.Context, c *connection) {
 			drop(err)
 		}
 	})
+	pumps.Go(func() { a.report(ctx, c) })
 	written := make(chan struct{})
 	pumps.Go(func() {
 		defer close(written)
@@ -178,6 +180,8 @@ func (a *Agent) read(ctx, life context.Context, c *connection) error {
 			a.log.Info("token_keys_changed")
 		case m.State != nil:
 			a.decided(m.State.State)
+		case m.Update != nil:
+			a.offered(c, *m.Update)
 		default:
 			return errors.New("the engine sent a second welcome")
 		}

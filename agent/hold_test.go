@@ -18,9 +18,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"borealis/agent/limits"
 	"borealis/agent/wire"
 	"borealis/tunnel/keys"
 	"borealis/tunnel/token"
+	"borealis/tunnel/wg"
 )
 
 // silent returns an agent without an engine.
@@ -34,7 +36,7 @@ func silent(t *testing.T) *Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Agent{
+	return &Agent{plane: &dataplane{mode: wg.Netstack}, limits: &limits.Policy{},
 		keys:   &keys.Agent{Identity: id, Address: "engine.invalid:8443"},
 		engine: engine.Pin(),
 		log:    slog.New(slog.DiscardHandler),

@@ -21,7 +21,6 @@ import (
 
 // Limits and constants of a tunnel.
 const (
-	linkMode         = wg.Netstack // Nothing of the host is touched.
 	linkName         = "borealis0"
 	keepalive        = 25 * time.Second // Keeps the way open through a NAT.
 	resolveTimeout   = 5 * time.Second
@@ -78,10 +77,7 @@ func (a *Agent) carry(ctx context.Context, s *session) (err error) {
 	if err != nil {
 		return fmt.Errorf("make a WireGuard key: %w", err)
 	}
-	link, err := wg.Open(ctx, wg.Config{
-		Mode: linkMode, Name: linkName, PrivateKey: private, Address: s.claims.VirtualIP,
-		Route: netip.PrefixFrom(s.claims.EngineIP, 32), Logger: a.log,
-	})
+	link, err := a.plane.open(ctx, private, s.claims)
 	if err != nil {
 		return endedOr(ctx, err)
 	}

@@ -28,11 +28,19 @@ var allowed = map[string][]string{
 	"tunnel/keys":      {"tunnel/keys/seal"},
 	"tunnel/token":     {"tunnel/keys"},
 	"agent/wire":       {"tunnel/keys"},
+	"agent/release":    {},
 	// Layer 1: one resource each.
 	"store":     {},
 	"acl":       {},
 	"static":    {},
 	"tunnel/wg": {},
+
+	"agent/driver":     {},
+	"agent/inventory":  {"agent/wire"},
+	"agent/limits":     {"agent/wire", "tunnel/token"},
+	"agent/service":    {},
+	"agent/update":     {"agent/release"},
+	"static/downloads": {},
 
 	"handlers/access": {},
 	"handlers/factor": {},
@@ -41,17 +49,18 @@ var allowed = map[string][]string{
 	"store/audit":     {"store"},
 	"acl/netfilter":   {"acl"},
 	"agent/gate":      {"agent/wire", "tunnel/token", "tunnel/wg"},
+	"agent/setup":     {"agent/service"},
 	"agent/shell":     {"agent/wire"},
 	"tunnel/terminal": {"agent/wire", "tunnel/keys"},
 	"tunnel":          {"acl", "acl/netfilter", "agent/wire", "store", "tunnel/keys", "tunnel/terminal", "tunnel/token", "tunnel/wg"},
 	// Layer 3.
-	"agent":    {"agent/gate", "agent/shell", "agent/wire", "tunnel/keys", "tunnel/token", "tunnel/wg"},
+	"agent":    {"agent/driver", "agent/gate", "agent/inventory", "agent/limits", "agent/release", "agent/shell", "agent/update", "agent/wire", "tunnel/keys", "tunnel/token", "tunnel/wg"},
 	"views":    {"static"},
-	"handlers": {"acl", "agent/wire", "handlers/access", "handlers/factor", "handlers/oidc", "static", "store", "store/audit", "tunnel", "tunnel/keys", "tunnel/keys/seal", "tunnel/terminal", "tunnel/token", "tunnel/wg", "views"},
+	"handlers": {"acl", "agent/release", "agent/wire", "handlers/access", "handlers/factor", "handlers/oidc", "static", "static/downloads", "store", "store/audit", "tunnel", "tunnel/keys", "tunnel/keys/seal", "tunnel/terminal", "tunnel/token", "tunnel/wg", "views"},
 	// Layer 4.
 	"cmd":                {},
-	"cmd/borealis":       {"acl", "agent", "agent/wire", "handlers", "handlers/access", "handlers/oidc", "store", "store/audit", "tunnel", "tunnel/keys", "tunnel/keys/seal", "tunnel/wg"},
-	"cmd/borealis-agent": {"agent", "tunnel/keys", "tunnel/wg"},
+	"cmd/borealis":       {"acl", "agent", "agent/release", "agent/wire", "handlers", "handlers/access", "handlers/oidc", "static/downloads", "store", "store/audit", "tunnel", "tunnel/keys", "tunnel/keys/seal", "tunnel/wg"},
+	"cmd/borealis-agent": {"agent", "agent/driver", "agent/limits", "agent/release", "agent/service", "agent/setup", "agent/shell", "agent/update", "agent/wire", "tunnel/keys", "tunnel/wg"},
 	// Support for tests, imported by nothing that ships.
 	"tunnel/wg/nstest": {},
 }

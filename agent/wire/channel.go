@@ -15,10 +15,11 @@ type Hello struct {
 	OS        string `json:"os"` // windows, linux, …
 	OSVersion string `json:"os_version"`
 	Arch      string `json:"arch"`
-	Link      string `json:"link"`    // The kind of WireGuard interface it uses.
-	Dialled   string `json:"dialled"` // The host:port at which it reached the engine.
-	Tunnel    string `json:"tunnel"`  // The tunnel it still holds, or "".
-	Machine   string `json:"machine"` // As in [EnrolRequest]; tells an engine when an identity was copied.
+	Link      string `json:"link"`               // The kind of WireGuard interface it uses.
+	Dialled   string `json:"dialled"`            // The host:port at which it reached the engine.
+	Tunnel    string `json:"tunnel"`             // The tunnel it still holds, or "".
+	Machine   string `json:"machine"`            // As in [EnrolRequest]; tells an engine when an identity was copied.
+	Protocol  int    `json:"protocol,omitempty"` // [Protocol] of the agent; absent is 1.
 }
 
 // Welcome answers [Hello].
@@ -31,6 +32,10 @@ type Welcome struct {
 	// The identity that follows the one of this connection, or nil. To be accepted
 	// only when the identity of this connection vouches for it.
 	NextIdentity *keys.NextIdentity `json:"next_identity,omitempty"`
+
+	// The WireGuardNT driver for the device's processor that the engine keeps for its
+	// agents, or nil. Since protocol 2.
+	Driver *File `json:"driver,omitempty"`
 }
 
 // Keys replaces the token keys that the welcome had.
@@ -110,6 +115,7 @@ type FromEngine struct {
 	Policy  *Policy  `json:"policy,omitempty"`
 	Keys    *Keys    `json:"keys,omitempty"`
 	State   *State   `json:"state,omitempty"`
+	Update  *Update  `json:"update,omitempty"` // Since protocol 2.
 }
 
 // FromAgent is a message of an agent: exactly one member is set.
@@ -119,6 +125,9 @@ type FromAgent struct {
 	Refused *Refused `json:"refused,omitempty"`
 	Stopped *Stopped `json:"stopped,omitempty"`
 	Applied *Applied `json:"applied,omitempty"`
+
+	Inventory *Inventory `json:"inventory,omitempty"`
+	Updated   *Updated   `json:"updated,omitempty"`
 }
 
 // Encode returns the JSON form of a valid message.

@@ -210,7 +210,7 @@ func (c *checks) one(set ...bool) {
 func (m FromEngine) check() error {
 	var c checks
 	c.one(m.Welcome != nil, m.Start != nil, m.Admit != nil, m.Stop != nil, m.Renew != nil, m.Policy != nil,
-		m.Keys != nil, m.State != nil)
+		m.Keys != nil, m.State != nil, m.Update != nil)
 	switch {
 	case m.Welcome != nil:
 		c.welcome(m.Welcome)
@@ -238,6 +238,8 @@ func (m FromEngine) check() error {
 		c.tokenKeys(m.Keys.TokenKeys)
 	case m.State != nil:
 		c.word("state", m.State.State)
+	case m.Update != nil:
+		c.token("manifest", m.Update.Manifest)
 	}
 	return c.err
 }
@@ -251,6 +253,9 @@ func (c *checks) welcome(w *Welcome) {
 	c.tokenKeys(w.TokenKeys)
 	if n := w.NextIdentity; n != nil && (len(n.Public) > maxID || len(n.Signature) > maxID) {
 		c.fail("next_identity", "too long")
+	}
+	if w.Driver != nil {
+		c.file("driver", w.Driver)
 	}
 }
 
@@ -269,7 +274,8 @@ func (c *checks) tokenKeys(all []keys.TokenKey) {
 
 func (m FromAgent) check() error {
 	var c checks
-	c.one(m.Hello != nil, m.Ready != nil, m.Refused != nil, m.Stopped != nil, m.Applied != nil)
+	c.one(m.Hello != nil, m.Ready != nil, m.Refused != nil, m.Stopped != nil, m.Applied != nil,
+		m.Inventory != nil, m.Updated != nil)
 	switch {
 	case m.Hello != nil:
 		c.hello(m.Hello)
@@ -280,7 +286,7 @@ func (m FromAgent) check() error {
 	case m.Refused != nil:
 		c.id("tunnel", m.Refused.Tunnel)
 		switch m.Refused.Reason {
-		case Busy, TokenRejected, StartFailed:
+		case Busy, TokenRejected, StartFailed, LocalPolicy:
 		default:
 			c.fail("reason", "not a known one")
 		}
@@ -293,6 +299,10 @@ func (m FromAgent) check() error {
 		if m.Applied.Revision < 1 {
 			c.fail("revision", "out of range")
 		}
+	case m.Inventory != nil:
+		c.inventory(m.Inventory)
+	case m.Updated != nil:
+		c.updated(m.Updated)
 	}
 	return c.err
 }
@@ -310,4 +320,7 @@ func (c *checks) hello(h *Hello) {
 		c.id("tunnel", h.Tunnel)
 	}
 	c.text("machine", h.Machine, maxName)
+	if h.Protocol < 0 {
+		c.fail("protocol", "negative")
+	}
 }

@@ -31,6 +31,7 @@ const (
 const (
 	PathChannel = "/agent/channel"
 	PathEnrol   = "/agent/enrol"
+	PathFile    = "/agent/file/"        // Followed by a SHA-256: a [File], for active devices.
 	Subprotocol = "channel.borealis.v1" // Of the channel's WebSocket.
 )
 
@@ -72,6 +73,16 @@ const (
 // is no limit.
 const FlowRequest = "flow@borealis"
 
+// ShellVariable is the SSH environment variable by which the engine asks for another shell
+// than the device's own, one of ShellPowerShell, ShellPwsh and ShellCmd. It is refused when
+// the device does not have it or its local policy does not allow it.
+const (
+	ShellVariable   = "BOREALIS_SHELL"
+	ShellPowerShell = "powershell" // Windows PowerShell 5.1.
+	ShellPwsh       = "pwsh"       // PowerShell 7 or later.
+	ShellCmd        = "cmd"        // The command prompt of Windows.
+)
+
 // Times that both sides keep.
 const (
 	Heartbeat    = 15 * time.Second // Between pings of the agent.
@@ -85,6 +96,7 @@ const (
 	Busy          = "busy"           // Another tunnel is up.
 	TokenRejected = "token_rejected" // The token did not pass.
 	StartFailed   = "start_failed"   // The device could not bring the tunnel up.
+	LocalPolicy   = "local_policy"   // The device's owner does not allow it, now or ever.
 )
 
 // Reasons in [Stopped].
@@ -93,4 +105,5 @@ const (
 	LeaseExpired  = "lease_expired"  // The engine did not renew.
 	ChannelLost   = "channel_lost"   // The engine was out of reach for ChannelGrace.
 	LinkFailed    = "link_failed"    // The WireGuard interface or the shell server died.
+	PolicyEnded   = "local_policy"   // The hours of the device's local policy are over.
 )

@@ -29,9 +29,13 @@ func main() {
 
 const usage = `The Borealis agent: it dials out to its engine and waits to be asked for a tunnel.
 
-  borealis-agent enrol --code STRING   make this device known to an engine
-  borealis-agent run                   stay in touch with the engine
-  borealis-agent fingerprint           show the words to compare with the console
+  borealis-agent install --code STRING   put the agent on this device as a service, and enrol it (Windows)
+  borealis-agent uninstall [--purge]     take it off again (Windows)
+  borealis-agent status [--json]         show what the agent is doing
+  borealis-agent doctor [--json]         examine the agent, and say what to mend
+  borealis-agent fingerprint             show the words to compare with the console
+  borealis-agent enrol --code STRING     make this device known to an engine
+  borealis-agent run                     stay in touch with the engine, without a service
   borealis-agent version
 
 Each flag can also be set in the environment: --data is BOREALIS_DATA.
@@ -73,8 +77,20 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return enrol(ctx, args[1:], stdout, stderr)
 	case "fingerprint":
 		return fingerprint(args[1:], stdout, stderr)
+	case "install":
+		return install(ctx, args[1:], stdout, stderr)
+	case "uninstall":
+		return uninstall(ctx, args[1:], stdout, stderr)
 	case "run":
 		return runAgent(ctx, args[1:], stderr)
+	case "status":
+		return status(ctx, args[1:], stdout, stderr)
+	case "doctor":
+		return doctor(ctx, args[1:], stdout, stderr)
+	case "service":
+		return runService(ctx, args[1:], stderr)
+	case "watch-update":
+		return watchUpdate(ctx, args[1:], stderr)
 	case "version":
 		_, err := fmt.Fprintln(stdout, "borealis-agent", version())
 		return err

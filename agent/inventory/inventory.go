@@ -1,0 +1,2 @@
+// Package inventory tells what a device is made of.
+package inventory

@@ -1,0 +1,2 @@
+// Package service runs a program as a service of Windows.
+package service

@@ -1,0 +1,2 @@
+// Package downloads holds the agents that an engine hands out.
+package downloads
