@@ -24,6 +24,7 @@ func fromEngine() map[string]wire.FromEngine {
 			DeviceID: "d1", State: "active", ServerTime: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC),
 			TokenKeys:    []keys.TokenKey{{ID: "0011223344556677", Public: make([]byte, 32), Signature: make([]byte, 64)}},
 			NextIdentity: &keys.NextIdentity{Public: make([]byte, 32), Signature: make([]byte, 64)},
+			Driver:       &wire.File{SHA256: strings.Repeat("0f", 32), Size: 1 << 20},
 		}},
 		"bare welcome": {Welcome: &wire.Welcome{DeviceID: "d1", State: "pending", ServerTime: time.Unix(1.7e9, 0).UTC()}},
 		"start":        {Start: &wire.Start{Tunnel: "t1", Token: "v4.public.x.y", PresharedKey: key}},
@@ -33,6 +34,7 @@ func fromEngine() map[string]wire.FromEngine {
 		"policy":       {Policy: &wire.Policy{Tunnel: "t1", Policy: "v4.public.x.y"}},
 		"keys":         {Keys: &wire.Keys{TokenKeys: []keys.TokenKey{{ID: "a", Public: []byte{1}, Signature: []byte{2}}, {ID: "b", Public: []byte{3}, Signature: []byte{4}}}}},
 		"state":        {State: &wire.State{State: "active"}},
+		"update":       {Update: &wire.Update{Manifest: "v4.public.x.y"}},
 	}
 }
 
@@ -48,6 +50,15 @@ func fromAgent() map[string]wire.FromAgent {
 		"refused":    {Refused: &wire.Refused{Tunnel: "t1", Reason: wire.Busy, Detail: "tunnel t0 is up"}},
 		"stopped":    {Stopped: &wire.Stopped{Tunnel: "t1", Reason: wire.LeaseExpired}},
 		"applied":    {Applied: &wire.Applied{Tunnel: "t1", Revision: 1<<53 + 1}},
+		"inventory": {Inventory: &wire.Inventory{
+			Edition: "Windows 11 Pro 24H2", Build: "10.0.26100.2033", CPU: "A processor", Cores: 8, Memory: 1 << 34,
+			Disks:    []wire.Disk{{Name: "C:", Kind: "NTFS", Size: 1 << 40, Free: 1 << 39}},
+			Adapters: []wire.Adapter{{Name: "Ethernet", MAC: "00:11:22:33:44:55", Addresses: []string{"192.0.2.1/24", "2001:db8::1/64"}}},
+			LastUser: `OFFICE\büro`, Booted: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+			Link: "wireguard-nt", LinkReason: "The driver is there.", Driver: "1.1", Limits: []string{"No terminal."},
+		}},
+		"bare inventory": {Inventory: &wire.Inventory{}},
+		"updated":        {Updated: &wire.Updated{Version: "2.0", Outcome: wire.UpdateRolledBack, Detail: "It did not check in."}},
 	}
 }
 

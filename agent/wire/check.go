@@ -117,7 +117,7 @@ func exactValue(d *json.Decoder, depth int) error {
 // lower reports whether s is a member's name as we write them.
 func lower(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; (c < 'a' || c > 'z') && c != '_' {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
 			return false
 		}
 	}

@@ -83,6 +83,11 @@ const (
 	ShellCmd        = "cmd"        // The command prompt of Windows.
 )
 
+// RefusalRequest is an SSH channel request without reply, with the payload struct{ Why string }:
+// no shell was started, for a reason in one sentence for people. The terminal shows it too, and
+// the exit status after it is 127.
+const RefusalRequest = "refusal@borealis"
+
 // Times that both sides keep.
 const (
 	Heartbeat    = 15 * time.Second // Between pings of the agent.
