@@ -10,13 +10,31 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
+
+	"borealis/tunnel/keys/seal"
 )
 
 // ErrNotEnrolled is returned when an agent knows no engine yet.
 var ErrNotEnrolled = errors.New("not enrolled with an engine")
 
-// engineFile holds what an agent knows of its engine.
-const engineFile = "engine.json"
+// Files of an agent.
+const (
+	engineFile = "engine.json" // What it knows of its engine.
+	agentKey   = "identity.key"
+	agentCert  = "identity.crt"
+
+	runningFile = "running.lock" // Locked by the process that runs as the agent.
+)
+
+// To look whether an agent runs takes its lock for a moment; who wants to run tries again.
+const (
+	lookTries = 10
+	lookPause = 10 * time.Millisecond
+)
+
+// enrolAnew is what to do when an agent's keys are lost.
+const enrolAnew = "enrol this device again, with a new code and --replace"
 
 // Agent holds an agent's identity and the engine that it belongs to.
 type Agent struct {
@@ -43,9 +61,10 @@ func OpenAgent(dir string) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open agent keys: %w", err)
 	}
-	pair := certPair{dir: dir, key: "identity.key", cert: "identity.crt"}
-	if _, _, err := pair.load(); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open agent keys: the engine is known but the identity is not: %w: enrol the agent again", err)
+	for _, name := range []string{agentKey, agentCert} {
+		if there, err := exists(filepath.Join(dir, name)); err == nil && !there {
+			return nil, fmt.Errorf("open agent keys: the engine is known but %s is missing: %s", filepath.Join(dir, name), enrolAnew)
+		}
 	}
 	identity, err := OpenAgentIdentity(dir, "")
 	if err != nil {
@@ -55,9 +74,43 @@ func OpenAgent(dir string) (*Agent, error) {
 }
 
 // OpenAgentIdentity loads the agent's identity from dir, or makes it with the
-// given name when it is absent. It does not need an enrolled agent.
+// given name when it is absent. It does not need an enrolled agent. The directory is made
+// with mode 0700 and the files with 0600; several processes may open the same identity at
+// once and get the same one. On Windows the key is sealed under one that only this machine
+// can open, and a key that an earlier version left plain is sealed now. One file without
+// the other, a damaged file or a key that others may read is an error, and nothing is
+// written.
 func OpenAgentIdentity(dir, name string) (*Identity, error) {
-	return OpenIdentity(dir, "identity", name)
+	box, err := openAgentBox(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open identity: %w", err)
+	}
+	identity, err := openIdentity(certPair{dir: dir, key: agentKey, cert: agentCert, box: box}, name)
+	switch {
+	case errors.Is(err, seal.ErrWrongKey) || errors.Is(err, seal.ErrDamaged):
+		return nil, fmt.Errorf("open identity: %s is damaged, or of another device: %s", filepath.Join(dir, agentKey), enrolAnew)
+	case err != nil || box == nil:
+		return identity, err
+	}
+	if err := sealInPlace(dir, agentKey, box); err != nil {
+		return nil, fmt.Errorf("open identity: %w", err)
+	}
+	return identity, nil
+}
+
+// CheckAgentDir makes the directory of an agent's keys, when it is absent, and says whether
+// there is room in it for them and they may be written.
+func CheckAgentDir(dir string) error {
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return fmt.Errorf("check agent keys: %w", err)
+	}
+	defer unlock()
+	probe := filepath.Join(dir, "probe")
+	if err := errors.Join(writeFile(probe, make([]byte, 16<<10)), os.Remove(probe)); err != nil {
+		return fmt.Errorf("check agent keys: %w", err)
+	}
+	return nil
 }
 
 // SaveAgent records the engine that the agent in dir belongs to from now on,
@@ -108,10 +161,10 @@ func readRecord(dir string) (engineRecord, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil || d.More() {
-		return engineRecord{}, fmt.Errorf("%s is damaged: enrol the agent again", path)
+		return engineRecord{}, fmt.Errorf("%s is damaged: %s", path, enrolAnew)
 	}
 	if err := r.check(); err != nil {
-		return engineRecord{}, fmt.Errorf("%s is damaged: %w: enrol the agent again", path, err)
+		return engineRecord{}, fmt.Errorf("%s is damaged: %w: %s", path, err, enrolAnew)
 	}
 	return r, nil
 }
@@ -154,11 +207,15 @@ var ErrInUse = errors.New("another agent runs with these keys")
 // is one. The caller calls release when the agent has stopped; the end of the process
 // releases too.
 func UseAgent(dir string) (release func(), err error) {
-	f, err := os.OpenFile(filepath.Join(dir, "running.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, runningFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("use agent keys: %w", err)
 	}
-	ours, err := tryLock(f)
+	ours, err := tryLock(f, false)
+	for try := 1; try < lookTries && err == nil && !ours; try++ { // Perhaps somebody only looks.
+		<-time.After(lookPause)
+		ours, err = tryLock(f, false)
+	}
 	if err == nil && !ours {
 		err = ErrInUse
 	}
@@ -167,4 +224,21 @@ func UseAgent(dir string) (release func(), err error) {
 		return nil, fmt.Errorf("use agent keys in %s: %w", dir, err)
 	}
 	return func() { f.Close() }, nil
+}
+
+// AgentInUse reports whether a process runs as the agent whose keys are in dir.
+func AgentInUse(dir string) (bool, error) {
+	f, err := os.OpenFile(filepath.Join(dir, runningFile), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look whether the agent runs: %w", err)
+	}
+	defer f.Close()
+	free, err := tryLock(f, true)
+	if err != nil {
+		return false, fmt.Errorf("look whether the agent runs: %w", err)
+	}
+	return !free, nil
 }

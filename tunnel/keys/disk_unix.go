@@ -34,11 +34,15 @@ func lockDir(dir string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// tryLock locks an open file for this process until it is closed; false when another
-// one has it.
-func tryLock(f *os.File) (bool, error) {
+// tryLock locks an open file for this process until it is closed, alone or with all others
+// that share it; false when another one has it.
+func tryLock(f *os.File, shared bool) (bool, error) {
+	how := unix.LOCK_EX
+	if shared {
+		how = unix.LOCK_SH
+	}
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -69,3 +73,9 @@ func syncDir(dir string) error {
 	}
 	return nil
 }
+
+// replace puts the file from in the place of to.
+func replace(from, to string) error { return os.Rename(from, to) }
+
+// openFile opens a file for reading. The caller closes it.
+func openFile(path string) (*os.File, error) { return os.Open(path) }

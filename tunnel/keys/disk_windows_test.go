@@ -13,7 +13,12 @@ func TestAccessListNamesThreeAndInheritsNothing(t *testing.T) {
 	if got := sddl(user); got != want {
 		t.Errorf("sddl = %s, want %s", got, want)
 	}
-	if _, err := windows.SecurityDescriptorFromString(sddl(user)); err != nil {
-		t.Error(err)
+	if got, want := sddl(""), "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"; got != want {
+		t.Errorf("without a user: sddl = %s, want %s", got, want)
+	}
+	for _, s := range []string{sddl(""), sddl(user)} {
+		if _, err := windows.SecurityDescriptorFromString(s); err != nil {
+			t.Errorf("%s: %v", s, err)
+		}
 	}
 }

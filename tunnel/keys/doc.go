@@ -9,5 +9,6 @@
 // Keys are made once, when absent; a file that is damaged, missing beside its
 // partner, readable by others or sealed under another key is an error for a person
 // to settle and never a reason to make a new key. An engine's private keys are
-// sealed at rest, see package seal; an agent's are not.
+// sealed at rest, see package seal; so is an agent's on Windows, under a key that only the
+// machine itself can open. Elsewhere the modes of its files guard it.
 package keys

@@ -19,7 +19,7 @@ import (
 const maxFile = 64 << 10
 
 // certPair is a private key and the certificate around it, in two files. The key is
-// sealed at rest when there is a box; without one, as on an agent, it is plain.
+// sealed at rest when there is a box; without one it is plain.
 type certPair struct {
 	dir, key, cert string
 	box            *seal.Box
@@ -191,7 +191,7 @@ func readSecret(path string) ([]byte, error) {
 
 // readBounded reads a regular file of at most maxFile bytes.
 func readBounded(path string) ([]byte, fs.FileInfo, error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -222,6 +222,24 @@ func writeNew(path string, b []byte) error {
 	return writeFile(path, b)
 }
 
+// ReadFile reads a file that [WriteFile] writes, of at most 64 KiB, also while it is written.
+func ReadFile(path string) ([]byte, error) {
+	b, _, err := readBounded(path)
+	if err != nil {
+		return nil, fmt.Errorf("read file: %w", err)
+	}
+	return b, nil
+}
+
+// WriteFile puts b in place of path: whole or not at all, for its owner alone, and safe on
+// disk when it returns.
+func WriteFile(path string, b []byte) error {
+	if err := writeFile(path, b); err != nil {
+		return fmt.Errorf("write file: %w", err)
+	}
+	return nil
+}
+
 // writeFile puts b in place of path: whole or not at all, mode 0600, and safe
 // on disk when it returns.
 func writeFile(path string, b []byte) (err error) {
@@ -242,7 +260,7 @@ func writeFile(path string, b []byte) (err error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err = os.Rename(temp, path); err != nil {
+	if err = replace(temp, path); err != nil {
 		return err
 	}
 	return syncDir(dir)

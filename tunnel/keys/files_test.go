@@ -270,7 +270,7 @@ func TestDamagedAgentRecord(t *testing.T) {
 		"no address":     strings.Replace(intact, "engine:8443", "", 1),
 	} {
 		write(t, path, []byte(content))
-		if _, err := keys.OpenAgent(dir); err == nil || !strings.Contains(err.Error(), "enrol the agent again") {
+		if _, err := keys.OpenAgent(dir); err == nil || !strings.Contains(err.Error(), "enrol this device again") {
 			t.Errorf("%s: %v, want a hint to enrol again", name, err)
 		}
 	}
@@ -283,7 +283,9 @@ func TestDamagedAgentRecord(t *testing.T) {
 			t.Errorf("without %s: opens", gone)
 		}
 	}
-	if left := tree(t, dir); len(left) != 1 {
+	left := tree(t, dir)
+	delete(left, "seal.dpapi") // Windows keeps the identity's key there.
+	if len(left) != 1 {
 		t.Errorf("OpenAgent made an identity: %v", left)
 	}
 }

@@ -44,16 +44,8 @@ func NewIdentity(name string) (*Identity, error) {
 	return &Identity{private: private, cert: cert}, nil
 }
 
-// OpenIdentity loads the identity in dir/file.key and dir/file.crt, and makes it
-// with the given name when both are absent. The directory is made with mode
-// 0700 and the files with 0600; several processes may open the same identity at
-// once and get the same one. One file without the other, a damaged file or a
-// key that others may read is an error, and nothing is written.
-func OpenIdentity(dir, file, name string) (*Identity, error) {
-	return openIdentity(certPair{dir: dir, key: file + ".key", cert: file + ".crt"}, name)
-}
-
-// openIdentity loads or makes the identity in a pair of files.
+// openIdentity loads the identity in a pair of files, and makes it with the given name when
+// both are absent.
 func openIdentity(pair certPair, name string) (*Identity, error) {
 	private, cert, err := pair.open(func() (crypto.Signer, *x509.Certificate, error) {
 		id, err := NewIdentity(name)
