@@ -1,0 +1,5 @@
+//go:build !windows
+
+package setup
+
+func defaultPlace(string) (Place, error) { return Place{}, errElsewhere }
