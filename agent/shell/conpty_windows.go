@@ -5,20 +5,24 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
 )
 
-// errTooOld is what a Windows without pseudo consoles answers.
-var errTooOld = errors.New("this Windows has no pseudo console: Windows 10 1809 or Windows Server 2019 is the least")
-
 // jobList is PROC_THREAD_ATTRIBUTE_JOB_LIST: the process begins in the job, so that nothing it starts
 // can be outside.
 const jobList = 0x0002000D
 
-// process is a program on a pseudo console, in a job with all that it starts. See process.go.
-type process struct {
+// What Wine cannot do is done otherwise in tests under Wine.
+var (
+	launch        = (*pseudoConsole).create
+	resizeConsole = func(p *pseudoConsole, s size) error { return windows.ResizePseudoConsole(p.console, coord(s)) }
+)
+
+// pseudoConsole is a program on a pseudo console, in a job with all that it starts.
+type pseudoConsole struct {
 	in, out *os.File       // our ends of the console's pipes
 	handle  windows.Handle // of the program
 	job     windows.Handle
@@ -28,15 +32,28 @@ type process struct {
 	ended   bool           // Wait has the job, Kill must not touch it any more
 }
 
-// start runs a command on a new console.
-func start(c command) (_ *process, err error) {
-	if windows.NewLazySystemDLL("kernel32.dll").NewProc("CreatePseudoConsole").Find() != nil {
-		return nil, errTooOld
-	}
-	program, line, err := commandLine(c)
+// start runs a command on a new console, or has a host of the signed-in user do so.
+func start(c command) (process, error) {
+	err := TooOld()
 	if err != nil {
 		return nil, err
 	}
+	if c.shell, err = choose(c); err != nil {
+		return nil, err
+	}
+	if !c.asUser {
+		return startConsole(c)
+	}
+	token, err := signedIn()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = token.Close() }() // the host has its own
+	return startHosted(c, &syscall.SysProcAttr{Token: syscall.Token(token), CreationFlags: windows.CREATE_NO_WINDOW})
+}
+
+// startConsole runs a command on a new console as this process's own user.
+func startConsole(c command) (_ process, err error) {
 	var theirIn, ourIn, ourOut, theirOut windows.Handle
 	if err := windows.CreatePipe(&theirIn, &ourIn, nil, 0); err != nil {
 		return nil, fmt.Errorf("make console input: %w", err)
@@ -50,10 +67,10 @@ func start(c command) (_ *process, err error) {
 	}
 	defer windows.CloseHandle(theirOut)
 
-	p := &process{in: os.NewFile(uintptr(ourIn), "console input"), out: os.NewFile(uintptr(ourOut), "console output")}
+	p := &pseudoConsole{in: os.NewFile(uintptr(ourIn), "console input"), out: os.NewFile(uintptr(ourOut), "console output")}
 	defer func() {
 		if err != nil {
-			_ = p.release() // nothing runs yet
+			_ = p.Close() // nothing runs yet
 		}
 	}()
 	if err := windows.CreatePseudoConsole(coord(c.size), theirIn, theirOut, 0, &p.console); err != nil {
@@ -62,14 +79,14 @@ func start(c command) (_ *process, err error) {
 	if p.job, err = newJob(); err != nil {
 		return nil, fmt.Errorf("make job: %w", err)
 	}
-	if p.handle, err = p.create(program, line, block(environment(c))); err != nil {
-		return nil, fmt.Errorf("start %s: %w", program, err)
+	if p.handle, err = launch(p, c.shell, commandLine(c), startDir(c), block(environment(c))); err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.shell, err)
 	}
 	return p, nil
 }
 
 // create starts the program on the console and in the job.
-func (p *process) create(program, line string, env []uint16) (windows.Handle, error) {
+func (p *pseudoConsole) create(program, line, dir string, env []uint16) (windows.Handle, error) {
 	attributes, err := windows.NewProcThreadAttributeList(2)
 	if err != nil {
 		return 0, err
@@ -91,7 +108,7 @@ func (p *process) create(program, line string, env []uint16) (windows.Handle, er
 	if err != nil {
 		return 0, err
 	}
-	dir, err := windows.UTF16PtrFromString(startDir())
+	folder, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -102,7 +119,7 @@ func (p *process) create(program, line string, env []uint16) (windows.Handle, er
 	info.ProcThreadAttributeList = attributes.List()
 	var made windows.ProcessInformation
 	const flags = windows.EXTENDED_STARTUPINFO_PRESENT | windows.CREATE_UNICODE_ENVIRONMENT
-	if err := windows.CreateProcess(name, arguments, nil, nil, false, flags, &env[0], dir, &info.StartupInfo, &made); err != nil {
+	if err := windows.CreateProcess(name, arguments, nil, nil, false, flags, &env[0], folder, &info.StartupInfo, &made); err != nil {
 		return 0, err
 	}
 	windows.CloseHandle(made.Thread)
@@ -127,36 +144,26 @@ func newJob() (windows.Handle, error) {
 }
 
 // Read reads output, and ends with io.EOF when Wait has closed the console and all was read.
-func (p *process) Read(b []byte) (int, error) { return p.out.Read(b) }
+func (p *pseudoConsole) Read(b []byte) (int, error) { return p.out.Read(b) }
 
 // Write types into the console.
-func (p *process) Write(b []byte) (int, error) { return p.in.Write(b) }
+func (p *pseudoConsole) Write(b []byte) (int, error) { return p.in.Write(b) }
 
 // Resize changes the console's size.
-func (p *process) Resize(s size) error {
+func (p *pseudoConsole) Resize(s size) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.console == 0 {
 		return os.ErrClosed
 	}
-	return windows.ResizePseudoConsole(p.console, coord(s))
+	return resizeConsole(p, s)
 }
 
 // Signal interrupts what is in the foreground, or ends everything: Windows knows no more.
-func (p *process) Signal(name string) error {
-	switch name {
-	case "INT":
-		_, err := p.Write([]byte{3}) // the console makes it Ctrl-C
-		return err
-	case "HUP", "KILL", "TERM":
-		p.Kill()
-		return nil
-	}
-	return errSignal
-}
+func (p *pseudoConsole) Signal(name string) error { return signalByKey(p, name) }
 
 // Kill ends the program and everything it started.
-func (p *process) Kill() {
+func (p *pseudoConsole) Kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.ended {
@@ -166,7 +173,7 @@ func (p *process) Kill() {
 
 // Wait waits for the program's end, ends what it left behind, and closes the console, which before
 // Windows 11 24H2 blocks until its output has been read.
-func (p *process) Wait() exit {
+func (p *pseudoConsole) Wait() exit {
 	how := exit{status: 255}
 	if _, err := windows.WaitForSingleObject(p.handle, windows.INFINITE); err == nil {
 		_ = windows.GetExitCodeProcess(p.handle, &how.status) // stays 255 then
@@ -181,11 +188,10 @@ func (p *process) Wait() exit {
 	return how
 }
 
-// Close gives back what Wait left open.
-func (p *process) Close() error { return p.release() }
-
-// release closes everything that is open.
-func (p *process) release() error {
+// Close gives back what is still open. Its pipes go first: a console that nobody waited for would
+// otherwise wait for somebody to read what it has drawn.
+func (p *pseudoConsole) Close() error {
+	errs := []error{p.in.Close(), p.out.Close()}
 	p.mu.Lock()
 	p.ended = true
 	console := p.console
@@ -194,14 +200,12 @@ func (p *process) release() error {
 	if console != 0 {
 		windows.ClosePseudoConsole(console)
 	}
-	var errs [2]error
-	if p.job != 0 {
-		errs[0] = windows.CloseHandle(p.job)
+	for _, h := range []windows.Handle{p.job, p.handle} {
+		if h != 0 {
+			errs = append(errs, windows.CloseHandle(h))
+		}
 	}
-	if p.handle != 0 {
-		errs[1] = windows.CloseHandle(p.handle)
-	}
-	return errors.Join(p.in.Close(), p.out.Close(), errs[0], errs[1])
+	return errors.Join(errs...)
 }
 
 // coord is a size as Windows has it.

@@ -9,7 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,12 +29,24 @@ func child(part string) int {
 	}
 	switch part {
 	case "greet":
-		fmt.Fprintf(console("CONOUT$"), "hello äöü, I began with %s\n", os.Getenv("BOREALIS_OPERATOR"))
+		fmt.Fprintf(console("CONOUT$"), "hello äöü, I began with %s [%s]\n", os.Getenv("BOREALIS_OPERATOR"), os.Getenv("AGENTS_OWN"))
 		return 37
 	case "echo":
 		line, err := bufio.NewReader(console("CONIN$")).ReadString('\n')
 		fmt.Fprintf(console("CONOUT$"), "heard %s, %v\n", strings.TrimSpace(line), err)
 		return 0
+	case "size":
+		for out, last := console("CONOUT$"), ""; ; <-time.After(20 * time.Millisecond) { // nothing tells it when it reads no events
+			var info windows.ConsoleScreenBufferInfo
+			if err := windows.GetConsoleScreenBufferInfo(windows.Handle(out.Fd()), &info); err != nil {
+				return 95
+			}
+			now := fmt.Sprintf("size %dx%d\n", info.Window.Right-info.Window.Left+1, info.Window.Bottom-info.Window.Top+1)
+			if now != last {
+				fmt.Fprint(out, now)
+			}
+			last = now
+		}
 	case "parent":
 		grandchild := exec.Command(os.Args[0])
 		grandchild.Env = append(os.Environ(), childVariable+"=sleep")
@@ -49,100 +61,119 @@ func child(part string) int {
 	return 96
 }
 
-// watched is a process whose output is kept.
-type watched struct {
-	*process
-	console
-	out sync.WaitGroup
+// self returns the path of the test program.
+func self(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// stages are where a program can have its console.
+var stages = map[string]func(command) (process, error){
+	"own": start,
+	"hosted": func(c command) (process, error) {
+		return startHosted(c, &syscall.SysProcAttr{CreationFlags: windows.CREATE_NO_WINDOW})
+	},
 }
 
 // play starts the test program in a part.
-func play(t *testing.T, part string) *watched {
+func play(t *testing.T, start func(command) (process, error), part string) *watched {
 	t.Helper()
-	self, err := os.Executable()
+	p, err := start(command{shell: self(t), env: []string{childVariable + "=" + part, "BOREALIS_OPERATOR=Ada"}, size: size{100, 30}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := start(command{shell: self, env: []string{childVariable + "=" + part, "BOREALIS_OPERATOR=Ada"}, size: size{100, 30}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &watched{process: p}
-	w.grown = make(chan struct{}, 1)
-	w.out.Go(func() { w.console.read(p) })
-	return w
+	return watch(p)
 }
 
-// finish waits for the end and gives everything back.
-func (w *watched) finish(t *testing.T) exit {
-	t.Helper()
-	how := w.process.Wait()
-	w.out.Wait()
-	if err := w.process.Close(); err != nil {
-		t.Errorf("close: %v", err)
+// onStages runs a test with a console of its own and with a hosted one.
+func onStages(t *testing.T, part string, test func(t *testing.T, w *watched)) {
+	t.Parallel()
+	for name, start := range stages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, play(t, start, part))
+		})
 	}
-	return how
 }
 
 func TestConsole(t *testing.T) {
-	t.Parallel()
-	w := play(t, "greet")
-	how := w.finish(t)
-	if how.status != 37 {
-		t.Errorf("ended with %v, want status 37", how)
-	}
-	if out, _ := w.output(); !strings.Contains(out, "hello äöü, I began with Ada") {
-		t.Errorf("printed %q", out)
-	}
-	if err := w.Resize(size{80, 24}); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("resize after the end: %v", err)
-	}
-	w.Kill()
+	onStages(t, "greet", func(t *testing.T, w *watched) {
+		how := w.finish(t)
+		if how.status != 37 {
+			t.Errorf("ended with %v, want status 37", how)
+		}
+		if out, _ := w.output(); !strings.Contains(out, "hello äöü, I began with Ada") {
+			t.Errorf("printed %q", out)
+		}
+		if err := w.Resize(size{80, 24}); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("resize after the end: %v", err)
+		}
+		w.Kill()
+	})
 }
 
 func TestConsoleInput(t *testing.T) {
-	t.Parallel()
-	w := play(t, "echo")
-	if _, err := io.WriteString(w.process, "typed\r"); err != nil {
-		t.Fatal(err)
-	}
-	w.expect(t, "heard typed")
-	w.finish(t)
+	onStages(t, "echo", func(t *testing.T, w *watched) {
+		if _, err := io.WriteString(w.process, "typed\r"); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(t, "heard typed")
+		w.finish(t)
+	})
+}
+
+func TestConsoleSize(t *testing.T) {
+	onStages(t, "size", func(t *testing.T, w *watched) {
+		w.expect(t, "size 100x30")
+		if err := w.Resize(size{1, 1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Resize(size{132, 43}); err != nil { // the last one counts
+			t.Fatal(err)
+		}
+		w.expect(t, "size 132x43")
+		if err := w.Resize(size{70, 20}); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(t, "size 70x20")
+		w.Kill()
+		w.finish(t)
+	})
 }
 
 func TestConsoleTreeIsKilled(t *testing.T) {
-	t.Parallel()
-	w := play(t, "parent")
-	_, list, _ := strings.Cut(w.expect(t, " end"), "pids ")
-	list, _, _ = strings.Cut(list, " end")
-	for word := range strings.FieldsSeq(list) {
-		pid, err := strconv.ParseUint(word, 10, 32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		handle, err := windows.OpenProcess(windows.SYNCHRONIZE, false, uint32(pid))
-		if err != nil {
-			t.Fatalf("process %d is not there to be killed: %v", pid, err)
-		}
-		defer windows.CloseHandle(handle)
-		defer func() {
-			const soon = 10_000 // ms
-			if event, err := windows.WaitForSingleObject(handle, soon); err != nil || event != windows.WAIT_OBJECT_0 {
-				t.Errorf("process %d lives: %v, %v", pid, event, err)
+	onStages(t, "parent", func(t *testing.T, w *watched) {
+		_, list, _ := strings.Cut(w.expect(t, " end"), "pids ")
+		list, _, _ = strings.Cut(list, " end")
+		for word := range strings.FieldsSeq(list) {
+			pid, err := strconv.ParseUint(word, 10, 32)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}()
-	}
-	w.Kill()
-	w.finish(t)
+			handle, err := windows.OpenProcess(windows.SYNCHRONIZE, false, uint32(pid))
+			if err != nil {
+				t.Fatalf("process %d is not there to be killed: %v", pid, err)
+			}
+			defer windows.CloseHandle(handle)
+			defer func() {
+				const soon = 10_000 // ms
+				if event, err := windows.WaitForSingleObject(handle, soon); err != nil || event != windows.WAIT_OBJECT_0 {
+					t.Errorf("process %d lives: %v, %v", pid, event, err)
+				}
+			}()
+		}
+		w.Kill()
+		w.finish(t)
+	})
 }
 
 func TestServeConsole(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := newDevice(t, Config{Shell: self, Env: []string{childVariable + "=greet"}})
+	d := newDevice(t, Config{Shell: self(t), Env: []string{childVariable + "=greet"}})
 	k := open(t, d.dial(t))
 	if err := k.Setenv("BOREALIS_OPERATOR", "Grace"); err != nil {
 		t.Fatal(err)
@@ -158,7 +189,7 @@ func TestServeConsole(t *testing.T) {
 		t.Errorf("ended with %v after %q", err, out)
 	}
 
-	sleeper := newDevice(t, Config{Shell: self, Env: []string{childVariable + "=parent"}})
+	sleeper := newDevice(t, Config{Shell: self(t), Env: []string{childVariable + "=parent"}})
 	k = open(t, sleeper.dial(t))
 	if err := k.Shell(); err != nil {
 		t.Fatal(err)
@@ -169,8 +200,12 @@ func TestServeConsole(t *testing.T) {
 
 func TestConsoleThatCannotStart(t *testing.T) {
 	t.Parallel()
-	if _, err := start(command{shell: `C:\nowhere\shell.exe`, size: size{80, 24}}); !errors.Is(err, os.ErrNotExist) {
+	nowhere := command{shell: `C:\nowhere\shell.exe`, size: size{80, 24}}
+	if _, err := start(nowhere); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
+	}
+	if _, err := stages["hosted"](nowhere); err == nil || !strings.HasPrefix(err.Error(), `start C:\nowhere\shell.exe: `) {
+		t.Errorf("got %v from a host", err)
 	}
 }
 
@@ -184,14 +219,9 @@ func TestCommandLine(t *testing.T) {
 		{`C:\w\bash.exe`, `echo "a b"`, `C:\w\bash.exe -c "echo \"a b\""`},
 		{`C:\w\bash.exe`, "", `C:\w\bash.exe`},
 	} {
-		program, line, err := commandLine(command{shell: test.shell, line: test.line})
-		if program != test.shell || line != test.want || err != nil {
-			t.Errorf("%s with %q: got %s, %v; want %s", test.shell, test.line, line, err, test.want)
+		if line := commandLine(command{shell: test.shell, line: test.line}); line != test.want {
+			t.Errorf("%s with %q: got %s, want %s", test.shell, test.line, line, test.want)
 		}
-	}
-	program, line, err := commandLine(command{})
-	if err != nil || !strings.HasSuffix(strings.ToLower(program), `\system32\windowspowershell\v1.0\powershell.exe`) || !strings.Contains(line, "UTF8") {
-		t.Errorf("by default %s with %s, %v", program, line, err)
 	}
 	if got := encoded("Aä"); got != "QQDkAA==" {
 		t.Errorf("encoded %s", got)

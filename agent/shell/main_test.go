@@ -20,13 +20,16 @@ func TestMain(m *testing.M) {
 	if part := os.Getenv(childVariable); part != "" {
 		os.Exit(child(part))
 	}
+	if len(os.Args) == 2 && os.Args[1] == HostCommand {
+		os.Exit(Host(os.Stdin, os.Stdout))
+	}
 	goleak.VerifyTestMain(m)
 }
 
 // childVariable has the test program play a part instead, as a child of a test.
 const childVariable = "BOREALIS_TEST_CHILD"
 
-// patient bounds every wait in these tests; reaching it is a failure.
+// patient bounds every wait in these tests for something new; reaching it is a failure.
 const patient = 30 * time.Second
 
 // device is a running server and the keys that fit it.
@@ -160,7 +163,8 @@ func (k *console) output() (s string, ended bool) {
 // until waits for the output to be as wanted, and returns it.
 func (k *console) until(t testing.TB, what string, wanted func(out string, ended bool) bool) string {
 	t.Helper()
-	late := time.After(patient)
+	late := time.NewTimer(patient)
+	defer late.Stop()
 	for {
 		out, ended := k.output()
 		if wanted(out, ended) {
@@ -171,7 +175,8 @@ func (k *console) until(t testing.TB, what string, wanted func(out string, ended
 		}
 		select {
 		case <-k.grown:
-		case <-late:
+			late.Reset(patient)
+		case <-late.C:
 			t.Fatalf("no %s in time: %q", what, tail(out))
 		}
 	}
@@ -214,3 +219,29 @@ func shell(t testing.TB, c *ssh.Client, cols, rows int) *console {
 }
 
 func tail(s string) string { return s[max(0, len(s)-300):] }
+
+// watched is a process whose output is kept.
+type watched struct {
+	process
+	console
+	out sync.WaitGroup
+}
+
+// watch keeps a process's output.
+func watch(p process) *watched {
+	w := &watched{process: p}
+	w.grown = make(chan struct{}, 1)
+	w.out.Go(func() { w.console.read(p) })
+	return w
+}
+
+// finish waits for the end and gives everything back.
+func (w *watched) finish(t *testing.T) exit {
+	t.Helper()
+	how := w.process.Wait()
+	w.out.Wait()
+	if err := w.process.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	return how
+}

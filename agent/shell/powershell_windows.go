@@ -3,7 +3,6 @@ package shell
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,15 +14,8 @@ import (
 // speakUTF8 has PowerShell and the programs it starts read and write UTF-8, whatever the machine's code page.
 const speakUTF8 = "[Console]::InputEncoding = [Console]::OutputEncoding = $OutputEncoding = New-Object Text.UTF8Encoding $false"
 
-// commandLine returns the program to start and its whole command line.
-func commandLine(c command) (program, line string, err error) {
-	if c.shell == "" {
-		system, err := windows.GetSystemDirectory()
-		if err != nil {
-			return "", "", fmt.Errorf("find PowerShell: %w", err)
-		}
-		c.shell = filepath.Join(system, "WindowsPowerShell", "v1.0", "powershell.exe")
-	}
+// commandLine returns the whole command line that starts c.shell.
+func commandLine(c command) string {
 	arguments := ""
 	switch name := strings.ToLower(filepath.Base(c.shell)); {
 	case (name == "powershell.exe" || name == "pwsh.exe") && c.line == "":
@@ -37,7 +29,7 @@ func commandLine(c command) (program, line string, err error) {
 	case c.line != "":
 		arguments = " -c " + windows.EscapeArg(c.line)
 	}
-	return c.shell, windows.EscapeArg(c.shell) + arguments, nil
+	return windows.EscapeArg(c.shell) + arguments
 }
 
 // encoded returns a script as -EncodedCommand wants it: nothing in it needs quoting.
@@ -49,9 +41,14 @@ func encoded(script string) string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
-// startDir is where a shell begins: the root of the system's drive, for the agent's own profile is
-// hidden deep in the Windows folder.
-func startDir() string {
+// startDir is where a shell begins: in the user's profile; or else at the root of the system's drive,
+// for the service's own profile is hidden deep in the Windows folder.
+func startDir(c command) string {
+	if c.home {
+		if profile, err := windows.KnownFolderPath(windows.FOLDERID_Profile, 0); err == nil {
+			return profile
+		}
+	}
 	system, err := windows.GetSystemDirectory()
 	if err != nil {
 		return `C:\`

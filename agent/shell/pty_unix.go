@@ -21,8 +21,11 @@ import (
 // linger is how long a dead program's terminal is read when something out of reach holds it open.
 const linger = 50 * time.Millisecond
 
-// process is a program that leads a session of its own on a pseudo terminal. See process.go.
-type process struct {
+// errAsUser is for a policy that only Windows can carry out.
+var errAsUser = fmt.Errorf("this device's policy runs shells as the signed-in user only, which the agent can do on Windows alone: %w", errors.ErrUnsupported)
+
+// terminal is a program that leads a session of its own on a pseudo terminal.
+type terminal struct {
 	cmd    *exec.Cmd
 	tty    *os.File // our end of the terminal, non-blocking
 	killed chan struct{}
@@ -31,7 +34,13 @@ type process struct {
 }
 
 // start runs a command on a new terminal.
-func start(c command) (*process, error) {
+func start(c command) (_ process, err error) {
+	if c.asUser {
+		return nil, errAsUser
+	}
+	if c.shell, err = choose(c); err != nil {
+		return nil, err
+	}
 	if c.shell == "" {
 		c.shell = loginShell()
 	}
@@ -52,7 +61,7 @@ func start(c command) (*process, error) {
 		tty.Close()
 		return nil, fmt.Errorf("start %s: %w", c.shell, err)
 	}
-	p := &process{cmd: cmd, tty: tty, killed: make(chan struct{})}
+	p := &terminal{cmd: cmd, tty: tty, killed: make(chan struct{})}
 	p.kill = sync.OnceFunc(func() { close(p.killed) })
 	return p, nil
 }
@@ -94,7 +103,7 @@ func nonBlocking(f *os.File) (*os.File, error) {
 }
 
 // Read reads output, and ends with io.EOF when the program has ended and all it wrote was read.
-func (p *process) Read(b []byte) (int, error) {
+func (p *terminal) Read(b []byte) (int, error) {
 	for late := 0; ; late++ {
 		if p.over.Load() {
 			if err := p.tty.SetReadDeadline(time.Now().Add(linger)); err != nil {
@@ -116,10 +125,10 @@ func (p *process) Read(b []byte) (int, error) {
 }
 
 // Write types into the terminal.
-func (p *process) Write(b []byte) (int, error) { return p.tty.Write(b) }
+func (p *terminal) Write(b []byte) (int, error) { return p.tty.Write(b) }
 
 // Resize changes the terminal's size; the program in the foreground gets SIGWINCH.
-func (p *process) Resize(s size) error {
+func (p *terminal) Resize(s size) error {
 	return control(p.tty, func(fd int) error { return setSize(fd, s) })
 }
 
@@ -129,7 +138,7 @@ func setSize(fd int, s size) error {
 }
 
 // Signal sends a signal to the foreground process group.
-func (p *process) Signal(name string) error {
+func (p *terminal) Signal(name string) error {
 	signals := map[string]syscall.Signal{
 		"HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "QUIT": syscall.SIGQUIT,
 		"TERM": syscall.SIGTERM, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2,
@@ -164,11 +173,11 @@ func control(tty *os.File, do func(fd int) error) error {
 }
 
 // Kill has Wait end the program and everything it started.
-func (p *process) Kill() { p.kill() }
+func (p *terminal) Kill() { p.kill() }
 
 // Wait waits for the program's end, ends what is left of its session, and reaps the program last:
 // until then nobody else can get its process id, which is the session's too.
-func (p *process) Wait() exit {
+func (p *terminal) Wait() exit {
 	ended := make(chan struct{})
 	go func() {
 		awaitExit(p.cmd)
@@ -196,4 +205,4 @@ func (p *process) Wait() exit {
 }
 
 // Close closes the terminal.
-func (p *process) Close() error { return p.tty.Close() }
+func (p *terminal) Close() error { return p.tty.Close() }

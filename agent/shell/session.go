@@ -16,7 +16,7 @@ type session struct {
 	channel ssh.Channel
 	out     *output
 	command command
-	process *process // nil until started
+	process process // nil until started
 	log     *slog.Logger
 	streams sync.WaitGroup // all goroutines of the running process
 }
@@ -27,7 +27,7 @@ func newSession(s *server, channel ssh.Channel, log *slog.Logger) *session {
 		channel: channel,
 		out:     newOutput(),
 		log:     log,
-		command: command{shell: s.shell, env: append([]string{"TERM=" + term}, s.env...), size: sizeOf(0, 0)},
+		command: command{shell: s.shell, env: append([]string{"TERM=" + term}, s.env...), size: sizeOf(0, 0), asUser: s.asUser},
 	}
 }
 
@@ -91,11 +91,15 @@ func (s *session) pty(payload []byte) bool {
 	return true
 }
 
-// variable adds to the environment what a client may add.
+// variable adds to the environment what a client may add, or notes which shell it wants.
 func (s *session) variable(payload []byte) bool {
 	var m struct{ Name, Value string }
 	if s.process != nil || ssh.Unmarshal(payload, &m) != nil || !mayset(m.Name, m.Value) {
 		return false
+	}
+	if m.Name == wire.ShellVariable {
+		s.command.choice = m.Value // start says what is wrong with it: the engine does not wait for a reply to this
+		return true
 	}
 	s.command.env = append(s.command.env, m.Name+"="+m.Value)
 	return true
@@ -148,9 +152,12 @@ func (s *session) run(r *ssh.Request) bool {
 	return true
 }
 
-// excuse tells the person at the terminal why there is no shell, and ends the session.
+// excuse tells the engine, and the person at the terminal, why there is no shell, and ends the session.
 func (s *session) excuse(why error) {
 	_, err := fmt.Fprintf(s.channel, "borealis: the shell could not be started: %v\r\n", why)
+	if err == nil {
+		_, err = s.channel.SendRequest(wire.RefusalRequest, false, ssh.Marshal(struct{ Why string }{why.Error()}))
+	}
 	if err == nil {
 		s.finish(exit{status: 127})
 	}

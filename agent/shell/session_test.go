@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -247,6 +248,50 @@ func TestShellThatIsNotThere(t *testing.T) {
 	out := k.until(t, "end", func(_ string, ended bool) bool { return ended })
 	if !strings.Contains(out, "could not be started") || !strings.Contains(out, "/nowhere/sh") {
 		t.Errorf("the person at the terminal reads %q", out)
+	}
+}
+
+func TestRefusedShell(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		asUser       bool
+		choice, want string
+	}{
+		"a shell of Windows":   {false, wire.ShellCmd, `"cmd" is a shell of Windows`},
+		"an unknown shell":     {false, "fish", `this agent knows no shell "fish"`},
+		"a policy for Windows": {true, "", "shells as the signed-in user only"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDevice(t, Config{Shell: "/bin/sh", AsUser: test.asUser})
+			k := open(t, d.dial(t))
+			if test.choice != "" {
+				if err := k.Setenv(wire.ShellVariable, test.choice); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := k.SendRequest("shell", false, nil); err != nil {
+				t.Fatal(err)
+			}
+			out := k.until(t, "end", func(_ string, ended bool) bool { return ended })
+			if !strings.Contains(out, test.want) {
+				t.Errorf("the person at the terminal reads %q", out)
+			}
+		})
+	}
+}
+
+func TestPwshByName(t *testing.T) {
+	pwsh := filepath.Join(t.TempDir(), "pwsh")
+	t.Setenv("PATH", filepath.Dir(pwsh))
+	if _, err := choose(command{choice: wire.ShellPwsh}); !errors.Is(err, errNoPwsh) {
+		t.Errorf("without it: %v", err)
+	}
+	if err := os.WriteFile(pwsh, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if path, err := choose(command{shell: "/bin/sh", choice: wire.ShellPwsh}); path != pwsh || err != nil {
+		t.Errorf("got %q, %v", path, err)
 	}
 }
 

@@ -34,6 +34,7 @@ type Config struct {
 	Client  ed25519.PublicKey  // the only key that may sign in
 	Shell   string             // absolute path of the shell; "" is the platform's: the user's login shell, or Windows PowerShell
 	Env     []string           // added to every shell's environment, as KEY=value
+	AsUser  bool               // run every shell as the user signed in on the device, or not at all; Windows only, elsewhere no shell starts
 	Logger  *slog.Logger       // nil is silent
 }
 
@@ -42,6 +43,7 @@ type server struct {
 	ssh      *ssh.ServerConfig
 	shell    string
 	env      []string
+	asUser   bool
 	log      *slog.Logger
 	sessions chan struct{} // a token for each live session
 	callers  chan struct{} // a token for each connection
@@ -109,6 +111,7 @@ func newServer(c Config) (*server, error) {
 		ssh:      sshConfig(client),
 		shell:    c.Shell,
 		env:      c.Env,
+		asUser:   c.AsUser,
 		log:      c.Logger,
 		sessions: make(chan struct{}, maxSessions),
 		callers:  make(chan struct{}, maxConnections),

@@ -9,7 +9,7 @@ import (
 
 // attend carries a process's input and output until it has ended and all its output is sent, then
 // tells the client how it ended.
-func (s *session) attend(p *process) {
+func (s *session) attend(p process) {
 	s.streams.Go(func() {
 		_, _ = io.Copy(p, s.channel) // ends with the channel, or with the terminal
 	})
@@ -27,7 +27,7 @@ func (s *session) attend(p *process) {
 
 // collect reads what the process writes, as far as the engine gave credit: beyond it nothing is
 // read, so that the program blocks rather than fills buffers between here and the browser.
-func (s *session) collect(p *process) {
+func (s *session) collect(p process) {
 	defer s.out.end()
 	buf := make([]byte, packet)
 	for {
