@@ -5,6 +5,13 @@
 // shell's, to the agent's own server. Whatever else comes is refused as if nobody
 // listened: ports that are not allowed, and anybody but the engine. Nothing else of
 // the device, and no other address, is reached through it.
+//
+// In mode wireguard-nt Windows itself answers, and the gate has two things left to do:
+// to tell the filter before it what is allowed, and to serve the shell's port. What
+// differs then: the engine reaches what listens on this end's address or on all
+// addresses, not on 127.0.0.1 alone; what is not allowed gets no answer, rather than a
+// refusal; and a connection to a port that is allowed no more falls silent, rather
+// than being reset, unless it is the shell's.
 package gate
 
 import (
@@ -60,10 +67,14 @@ type Gate struct {
 	log     *slog.Logger
 	shell   *listener
 	idle    time.Duration  // Of UDP.
-	running sync.WaitGroup // One for each flow.
+	running sync.WaitGroup // One for each flow, and for the host's listener.
+
+	setting sync.Mutex // Held while the filter is told what is allowed; before mu.
+	filter  filter     // Of the host, or nil. Guarded by setting.
 
 	mu         sync.Mutex
 	closed     bool
+	host       net.Listener // For the shell, of the host; or nil.
 	revision   int64
 	ports      []token.Port
 	flows      map[*flow]struct{}
@@ -77,7 +88,7 @@ type Gate struct {
 type flow struct {
 	protocol string
 	port     uint16
-	arrival  *wg.Arrival
+	refuse   func()             // Closes it with a reset, at whatever point it is.
 	cancel   context.CancelFunc // Ends all that the flow waits for.
 	pending  bool               // Guarded by Gate.mu.
 }
@@ -85,7 +96,7 @@ type flow struct {
 // cut ends a flow at once, at whatever point it is. The engine gets a reset.
 func (f *flow) cut() {
 	f.cancel()
-	f.arrival.Refuse()
+	f.refuse()
 }
 
 // New makes a gate. Nothing comes through it before [Gate.Guard].
@@ -100,10 +111,19 @@ func New(c Config) *Gate {
 	return g
 }
 
-// Guard puts the gate up in front of all ports of this end of a tunnel. The error is
-// [errors.ErrUnsupported] unless the interface has its own network stack.
+// Guard puts the gate up in front of all ports of this end of a tunnel. It may be called
+// once. The error is [errors.ErrUnsupported] unless the interface has its own network
+// stack, or a filter.
 func (g *Gate) Guard(link *wg.Interface) error {
-	if err := link.Receive(wg.Arrivals{TCP: g.arriveTCP, UDP: g.arriveUDP}); err != nil {
+	var err error
+	if link.Mode() == wg.NT {
+		err = g.guardHost(link.Allow, func() (net.Listener, error) {
+			return link.ListenTCP(netip.AddrPortFrom(link.Address(), wire.ShellPort))
+		})
+	} else {
+		err = link.Receive(wg.Arrivals{TCP: g.arriveTCP, UDP: g.arriveUDP})
+	}
+	if err != nil {
 		return fmt.Errorf("guard the tunnel: %w", err)
 	}
 	return nil
@@ -117,12 +137,15 @@ func (g *Gate) Shell() net.Listener { return g.shell }
 // Set makes ports all that is allowed. When it returns, the engine has got a reset
 // for each open flow to a port that is allowed no more, and no other flow was
 // touched. The revision is higher than the one before, else nothing changes and the
-// error is [ErrStale]; but the very same again is no error.
+// error is [ErrStale]; but the very same again is no error. When the filter of a host
+// fails, nothing is allowed until the next time, and the error says so.
 func (g *Gate) Set(revision int64, ports []token.Port) error {
+	g.setting.Lock()
+	defer g.setting.Unlock()
 	g.mu.Lock()
 	if revision == g.revision && slices.Equal(ports, g.ports) {
 		g.mu.Unlock()
-		return nil
+		return g.allowSetting(ports) // It may have failed the last time.
 	}
 	if revision <= g.revision {
 		defer g.mu.Unlock()
@@ -137,9 +160,9 @@ func (g *Gate) Set(revision int64, ports []token.Port) error {
 	}
 	g.mu.Unlock()
 	for _, f := range closing {
-		f.cut()
+		f.cut() // Before the filter, which would not let a reset out.
 	}
-	return nil
+	return g.allowSetting(ports)
 }
 
 // Close cuts every flow and refuses all that comes later. When it returns, nothing
@@ -151,11 +174,20 @@ func (g *Gate) Close() {
 	for f := range g.flows {
 		closing = append(closing, f)
 	}
+	host := g.host
 	g.mu.Unlock()
 	_ = g.shell.Close()
+	if host != nil {
+		host.Close()
+	}
 	for _, f := range closing {
 		f.cut()
 	}
+	g.setting.Lock()
+	if err := g.allowSetting(nil); err != nil {
+		g.log.Warn("gate_filter", "err", err)
+	}
+	g.setting.Unlock()
 	g.running.Wait()
 }
 
@@ -166,22 +198,22 @@ func allows(ports []token.Port, protocol string, port uint16) bool {
 	})
 }
 
-// admit makes a flow of what has arrived, or nil if it is to be refused. The context
-// ends when the flow is cut. Leave must follow.
-func (g *Gate) admit(protocol string, a *wg.Arrival) (*flow, context.Context) {
+// admit makes a flow of what has arrived at a port, or nil if it is to be refused. The
+// context ends when the flow is cut. Leave must follow.
+func (g *Gate) admit(protocol string, from netip.AddrPort, port uint16, refuse func()) (*flow, context.Context) {
 	g.mu.Lock()
-	reason, open := g.refusalLocked(protocol, a)
+	reason, open := g.refusalLocked(protocol, from.Addr(), port)
 	if !open {
 		complain := g.complainLocked(reason)
 		g.mu.Unlock()
 		if complain {
-			g.log.Warn("gate_refused", "addr", a.From, "protocol", protocol, "port", a.To.Port(), "reason", reason)
+			g.log.Warn("gate_refused", "addr", from, "protocol", protocol, "port", port, "reason", reason)
 		}
 		return nil, nil
 	}
 	defer g.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &flow{protocol: protocol, port: a.To.Port(), arrival: a, cancel: cancel}
+	f := &flow{protocol: protocol, port: port, refuse: refuse, cancel: cancel}
 	if protocol == tcp {
 		f.pending = true
 		g.tcp++
@@ -196,13 +228,13 @@ func (g *Gate) admit(protocol string, a *wg.Arrival) (*flow, context.Context) {
 
 // refusalLocked reports whether what has arrived is let through, and if not, why, if
 // that is worth a line in the log. That a port is not allowed is none.
-func (g *Gate) refusalLocked(protocol string, a *wg.Arrival) (reason string, open bool) {
+func (g *Gate) refusalLocked(protocol string, from netip.Addr, port uint16) (reason string, open bool) {
 	switch {
 	case g.closed:
 		return "", false
-	case a.From.Addr() != g.engine:
+	case from != g.engine:
 		return "not the engine", false
-	case !allows(g.ports, protocol, a.To.Port()):
+	case !allows(g.ports, protocol, port):
 		return "", false
 	case protocol == tcp && g.tcp >= MaxTCP, protocol == udp && g.udp >= MaxUDP:
 		return "too many connections", false

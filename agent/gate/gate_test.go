@@ -1,11 +1,10 @@
-//go:build linux
-
 package gate_test
 
 import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -25,7 +24,7 @@ func TestRefused(t *testing.T) {
 	emptyTCP, emptyUDP := deserted(t, "tcp"), deserted(t, "udp")
 	u := newTunnel(t, engineIP, port("tcp", emptyTCP), port("udp", emptyUDP),
 		port("udp", listening), port("tcp", listeningUDP)) // of the other protocol each
-	for name, c := range map[string]struct {
+	cases := map[string]struct {
 		protocol string
 		port     uint16
 	}{
@@ -37,7 +36,11 @@ func TestRefused(t *testing.T) {
 		"UDP not allowed though somebody listens": {"udp", listeningUDP},
 		"UDP allowed but nobody listens":          {"udp", emptyUDP},
 		"UDP of the shell's number":               {"udp", wire.ShellPort},
-	} {
+	}
+	if runtime.GOOS == "windows" { // Wine loses what a port says to a datagram, one time in three.
+		delete(cases, "UDP allowed but nobody listens")
+	}
+	for name, c := range cases {
 		began := time.Now()
 		if _, err := u.dial(t, c.protocol, c.port); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%s: %v, want a refusal", name, err)

@@ -7,25 +7,31 @@ import (
 	"sync"
 
 	"borealis/agent/wire"
+	"borealis/tunnel/wg"
 )
 
-// serveShell hands a connection to whoever accepts those of the shell, and waits
-// until that has closed it.
-func (g *Gate) serveShell(ctx context.Context, f *flow) {
+// serveShell accepts a connection to the shell, unless nobody would.
+func (g *Gate) serveShell(ctx context.Context, f *flow, a *wg.Arrival) {
 	if g.shell.isClosed() {
-		f.arrival.Refuse()
+		a.Refuse()
 		return
 	}
-	c, err := f.arrival.Accept(ctx)
+	c, err := a.Accept(ctx)
 	if err != nil {
 		return
 	}
 	g.open(f)
+	g.handOver(ctx, f, c)
+}
+
+// handOver hands a connection to whoever accepts those of the shell, and waits until
+// that has closed it.
+func (g *Gate) handOver(ctx context.Context, f *flow, c net.Conn) {
 	handed := &shellConn{Conn: c, gone: make(chan struct{})}
 	select {
 	case g.shell.conns <- handed:
 	case <-g.shell.done:
-		f.arrival.Refuse()
+		f.refuse()
 		return
 	case <-ctx.Done(): // Cut, which has reset it.
 		return

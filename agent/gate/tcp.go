@@ -15,31 +15,31 @@ const copyBuffer = 32 << 10
 // arriveTCP answers a connection that somebody wants to open. It has a goroutine of
 // its own, until the connection ends.
 func (g *Gate) arriveTCP(a *wg.Arrival) {
-	f, ctx := g.admit(tcp, a)
+	f, ctx := g.admit(tcp, a.From, a.To.Port(), a.Refuse)
 	if f == nil {
 		a.Refuse()
 		return
 	}
 	defer g.leave(f)
 	if f.isShell() {
-		g.serveShell(ctx, f)
+		g.serveShell(ctx, f, a)
 	} else {
-		g.forward(ctx, f)
+		g.forward(ctx, f, a)
 	}
 }
 
 // forward joins a connection of the engine to a port of the device. The engine's is
 // completed only when the device's is there, so the engine sees what the device says.
-func (g *Gate) forward(ctx context.Context, f *flow) {
+func (g *Gate) forward(ctx context.Context, f *flow, a *wg.Arrival) {
 	c, err := dial(ctx, "tcp4", f.port)
 	if err != nil {
-		f.arrival.Refuse()
+		a.Refuse()
 		return
 	}
 	device := c.(*net.TCPConn)
 	defer func() { _ = device.Close() }()
 	defer context.AfterFunc(ctx, func() { reset(device) })()
-	engine, err := f.arrival.Accept(ctx)
+	engine, err := a.Accept(ctx)
 	if err != nil {
 		reset(device)
 		return

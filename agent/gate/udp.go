@@ -16,7 +16,7 @@ const maxDatagram = 64 << 10
 
 // arriveUDP answers the first datagram of a flow, at once.
 func (g *Gate) arriveUDP(a *wg.Arrival) {
-	f, ctx := g.admit(udp, a)
+	f, ctx := g.admit(udp, a.From, a.To.Port(), a.Refuse)
 	if f == nil {
 		a.Refuse()
 		return
@@ -38,7 +38,7 @@ func (g *Gate) exchange(ctx context.Context, f *flow, engine net.Conn) {
 	defer engine.Close()
 	device, err := dial(ctx, "udp4", f.port)
 	if err != nil {
-		f.arrival.Refuse()
+		f.refuse()
 		return
 	}
 	defer device.Close()
@@ -52,19 +52,19 @@ func (g *Gate) exchange(ctx context.Context, f *flow, engine net.Conn) {
 	back.Go(func() {
 		defer hangUp()
 		fromDevice, _ := relay(engine, device, active)
-		refuseAfter(fromDevice, f.arrival)
+		refuseAfter(fromDevice, f)
 	})
 	_, toDevice := relay(device, engine, active)
-	refuseAfter(toDevice, f.arrival)
+	refuseAfter(toDevice, f)
 	hangUp()
 	back.Wait()
 }
 
 // refuseAfter refuses a flow that the device has refused, by what came of reading
 // from it or writing to it.
-func refuseAfter(err error, a *wg.Arrival) {
+func refuseAfter(err error, f *flow) {
 	if err != nil && !errors.Is(err, net.ErrClosed) {
-		a.Refuse()
+		f.refuse()
 	}
 }
 
@@ -79,8 +79,15 @@ func relay(to, from net.Conn, active func()) (readErr, writeErr error) {
 		}
 		active()
 		_, err = to.Write(datagram[:n])
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNREFUSED) {
+		if errors.Is(err, net.ErrClosed) || isRefusal(err) {
 			return nil, err
 		}
 	}
+}
+
+// isRefusal reports whether the other end refuses datagrams. Windows has numbers of its own for
+// that, one for what a router says too.
+func isRefusal(err error) bool {
+	const wsaConnectionReset, wsaConnectionRefused = syscall.Errno(10054), syscall.Errno(10061)
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, wsaConnectionReset) || errors.Is(err, wsaConnectionRefused)
 }

@@ -291,8 +291,12 @@ func TestLingerResets(t *testing.T) {
 }
 
 func testReceiveIsForNetstack(t *testing.T, mode wg.Mode) {
-	err := open(t, mode, "engine0", engineIP).Receive(wg.Arrivals{})
+	i := open(t, mode, "engine0", engineIP)
+	err := i.Receive(wg.Arrivals{})
 	if mode == wg.Netstack && err != nil || mode != wg.Netstack && !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("mode %s: %v", mode, err)
+	}
+	if err := i.Allow(agentIP, nil); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("allow in mode %s: %v", mode, err)
 	}
 }

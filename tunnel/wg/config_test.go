@@ -38,6 +38,10 @@ func TestOpenRefusesBadConfig(t *testing.T) {
 		"invalid route":    {func(c *wg.Config) { c.Route = netip.PrefixFrom(engineIP, 33) }, "route"},
 		"tiny MTU":         {func(c *wg.Config) { c.MTU = 100 }, "MTU"},
 		"huge MTU":         {func(c *wg.Config) { c.MTU = 70000 }, "MTU"},
+		"no adapter":       {func(c *wg.Config) { c.Mode = wg.NT }, "wants an adapter"},
+		"a whole network": {func(c *wg.Config) {
+			c.Mode, c.Adapter, c.Route = wg.NT, new(wg.Adapter), netip.MustParsePrefix("10.255.0.0/16")
+		}, "single address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

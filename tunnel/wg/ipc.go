@@ -14,6 +14,9 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
+// wsaAddressInUse is what Windows has for EADDRINUSE. No other system has this number.
+const wsaAddressInUse = syscall.Errno(10048)
+
 // ipcTable is the peer table of a device in this process, spoken to without a socket in
 // WireGuard's configuration protocol (https://www.wireguard.com/xplatform/).
 type ipcTable struct {
@@ -34,6 +37,9 @@ func (t *ipcTable) start(c Config) (port int, err error) {
 		// A TUN device that comes up at this moment takes WireGuard up too, and when that fails
 		// the device forgets its port and is content with any other.
 		err = syscall.EADDRINUSE
+	}
+	if errors.Is(err, wsaAddressInUse) {
+		err = fmt.Errorf("%w: %w", syscall.EADDRINUSE, err)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("listen on UDP port %d: %w", c.ListenPort, err)

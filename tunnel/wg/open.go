@@ -21,13 +21,14 @@ type device struct {
 	port  int
 	table table
 	net   network
-	done  chan struct{} // closed by the backend when the device is gone
+	allow func(from netip.Addr, ports []Allowed) error // nil without a filter
+	done  chan struct{}                                // closed by the backend when the device is gone
 	undo  undo
 }
 
 // Open brings a WireGuard interface up, without peers. A UDP port that is taken is
 // [syscall.EADDRINUSE]; a mode that this system does not have is [errors.ErrUnsupported]; see
-// also [ErrOverlap] and [ErrForeignLink]. When Open fails, nothing of it stays behind.
+// also [ErrOverlap], [ErrForeignLink] and [ErrAdapterInUse]. When Open fails, nothing of it stays behind.
 func Open(ctx context.Context, c Config) (*Interface, error) {
 	c, err := c.checked()
 	if err != nil {
@@ -39,7 +40,7 @@ func Open(ctx context.Context, c Config) (*Interface, error) {
 	}
 	return &Interface{
 		mode: mode, reason: reason, name: c.Name, port: d.port, address: c.Address,
-		public: c.PrivateKey.PublicKey(), table: d.table, net: d.net, done: d.done, undo: d.undo,
+		public: c.PrivateKey.PublicKey(), table: d.table, net: d.net, allow: d.allow, done: d.done, undo: d.undo,
 		peer: make(map[wgtypes.Key]netip.Addr),
 	}, nil
 }
@@ -60,6 +61,9 @@ func open(ctx context.Context, c Config) (Mode, string, *device, error) {
 	case Netstack:
 		d, err := openNetstack(c)
 		return Netstack, asked, d, err
+	case NT:
+		d, err := openNT(ctx, c)
+		return NT, asked, d, err
 	}
 	return choose(ctx, c)
 }

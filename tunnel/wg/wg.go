@@ -1,5 +1,5 @@
-// Package wg opens a WireGuard interface: one in the kernel, one in user space on a TUN
-// device, or one that lives in this process alone and needs no privilege.
+// Package wg opens a WireGuard interface: one in the kernel of Linux or of Windows, one in user
+// space on a TUN device, or one that lives in this process alone and needs no privilege.
 //
 // [Open] picks the backend; from then on an [Interface] behaves the same whatever it stands on:
 // peers are added and removed one at a time, connections are made with [Interface.DialTCP], and
@@ -26,10 +26,11 @@ type Mode string
 
 // The modes of an interface.
 const (
-	Auto     Mode = "auto"     // the best of the three that this host and this process allow
-	Kernel   Mode = "kernel"   // a WireGuard link of the Linux kernel
-	TUN      Mode = "tun"      // WireGuard in this process, packets through a TUN device
-	Netstack Mode = "netstack" // WireGuard and a TCP/IP stack in this process, invisible to the host
+	Auto     Mode = "auto"         // the best of Kernel, TUN and Netstack that this host and this process allow
+	Kernel   Mode = "kernel"       // a WireGuard link of the Linux kernel
+	TUN      Mode = "tun"          // WireGuard in this process, packets through a TUN device
+	Netstack Mode = "netstack"     // WireGuard and a TCP/IP stack in this process, invisible to the host
+	NT       Mode = "wireguard-nt" // an adapter of the WireGuardNT driver, which Config.Adapter holds
 )
 
 const (
@@ -56,12 +57,13 @@ var (
 // Config says what [Open] opens. PrivateKey and Address are required, all else may be zero.
 type Config struct {
 	Mode       Mode         // zero means Auto
-	Name       string       // name of the network interface, at most 15 of a-z, 0-9 and -; zero means borealis0
+	Name       string       // name of the network interface, at most 15 of a-z, 0-9 and -; zero means borealis0; mode NT has its adapter's
 	PrivateKey wgtypes.Key  // this end's key
 	ListenPort int          // UDP port; 0 means any free one, 443 is refused
 	Address    netip.Addr   // this end's IPv4 address inside the tunnel
-	Route      netip.Prefix // what is reached through the interface (IPv4); zero means nothing
+	Route      netip.Prefix // what is reached through the interface (IPv4), in mode NT a /32; zero means nothing
 	MTU        int          // largest packet inside the tunnel; 0 means 1420
+	Adapter    *Adapter     // mode NT stands on it, and gives the interface its name; else unused
 	Logger     *slog.Logger // nil means silence
 }
 
@@ -73,6 +75,9 @@ func (c Config) checked() (Config, error) {
 	if c.Name == "" {
 		c.Name = defaultName
 	}
+	if c.Mode == NT && c.Adapter != nil {
+		c.Name = c.Adapter.Name()
+	}
 	if c.MTU == 0 {
 		c.MTU = defaultMTU
 	}
@@ -80,12 +85,16 @@ func (c Config) checked() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	switch c.Mode {
-	case Auto, Kernel, TUN, Netstack:
+	case Auto, Kernel, TUN, Netstack, NT:
 	default:
-		return c, fmt.Errorf("mode %q: want auto, kernel, tun or netstack", c.Mode)
+		return c, fmt.Errorf("mode %q: want auto, kernel, tun, netstack or wireguard-nt", c.Mode)
 	}
 	switch {
-	case !namePattern.MatchString(c.Name):
+	case c.Mode == NT && c.Adapter == nil:
+		return c, errors.New("mode wireguard-nt wants an adapter")
+	case c.Mode == NT && c.Route.IsValid() && c.Route.Bits() != 32:
+		return c, fmt.Errorf("route %s: mode wireguard-nt wants a single address", c.Route)
+	case c.Mode != NT && !namePattern.MatchString(c.Name):
 		return c, fmt.Errorf("interface name %q: want at most 15 of a-z, 0-9 and -, a letter first", c.Name)
 	case c.PrivateKey == wgtypes.Key{}:
 		return c, errors.New("private key is missing")
@@ -141,7 +150,8 @@ type Interface struct {
 
 	table table
 	net   network
-	done  chan struct{} // closed by the backend when the device is gone
+	allow func(from netip.Addr, ports []Allowed) error // nil unless the backend has a filter
+	done  chan struct{}                                // closed by the backend when the device is gone
 
 	changes   atomic.Uint64 // counts changes of the peer table
 	snapshot  atomic.Pointer[snapshot]
@@ -165,6 +175,9 @@ func (i *Interface) Reason() string { return i.reason }
 // Name returns the name of the interface. In mode Netstack the host knows no such interface.
 func (i *Interface) Name() string { return i.name }
 
+// Address returns this end's address inside the tunnel.
+func (i *Interface) Address() netip.Addr { return i.address }
+
 // ListenPort returns the UDP port in use.
 func (i *Interface) ListenPort() int { return i.port }
 
@@ -175,7 +188,8 @@ func (i *Interface) PublicKey() wgtypes.Key { return i.public }
 // link underneath. Close must be called in either case.
 func (i *Interface) Done() <-chan struct{} { return i.done }
 
-// DialTCP connects to an address inside the tunnel, from this end's own address. It keeps trying
+// DialTCP connects to an address inside the tunnel, from this end's own address. In mode NT the
+// filter forbids it. It keeps trying
 // while the peer cannot be reached yet, until ctx ends. A refused connection is
 // [syscall.ECONNREFUSED]. The caller closes the connection, and resets it if it calls SetLinger(0)
 // before, for it has the methods of [net.TCPConn] that are about closing. What is open when the
@@ -221,7 +235,7 @@ func (i *Interface) Flows(to netip.Addr) ([]Flow, error) {
 }
 
 // ListenTCP listens inside the tunnel, on this end's own address. No other machine reaches the
-// listener but through the tunnel; in modes Kernel and TUN programs of this host do. After the
+// listener but through the tunnel; in modes Kernel, TUN and NT programs of this host do. After the
 // listener is closed its Accept returns [net.ErrClosed].
 func (i *Interface) ListenTCP(at netip.AddrPort) (net.Listener, error) {
 	if err := i.alive(); err != nil {
