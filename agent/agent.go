@@ -5,7 +5,8 @@
 // most one, and only for a token that its pinned engine signed for this agent,
 // this tunnel and this very connection. What the engine reaches through it are the
 // ports that the token allows, or the last policy after it, signed in the same way.
-// After a restart no tunnel is up.
+// The device's owner may have a policy too, see package limits: it narrows all that, and
+// what it does not allow any more ends. After a restart no tunnel is up.
 //
 // One goroutine owns each tunnel and everything that belongs to it, from the
 // WireGuard interface to the shells, and takes it down in reverse order, the
@@ -18,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -31,21 +33,19 @@ import (
 // Config says how an agent runs. Only Data is needed.
 type Config struct {
 	Data    string       // The data root, where Enrol left the keys.
-	Link    wg.Mode      // wg.Auto or wg.Netstack, which are the same today; "" is wg.Auto.
+	Link    wg.Mode      // wg.NT, for Windows with a driver; wg.Netstack; or wg.Auto, also "", the best that is there.
 	Shell   string       // Absolute path of the shell; "" is the platform's own.
 	Version string       // Of the program, told to the engine.
 	Logger  *slog.Logger // nil is silent.
+
+	// Exe is the path of the program that the service manager starts as this agent; an
+	// update replaces it. "" takes no updates: nobody would start the new program.
+	Exe string
 }
 
-// Status is what an agent is doing.
-type Status struct {
-	Connected bool
-	State     string    // Of the device at the engine, pending or active; "" before the first connection.
-	Since     time.Time // Of Connected's last change; zero before the first connection.
-	Tunnel    string    // The id of the tunnel it holds, or "".
-	Engine    string    // The engine's host:port.
-	LastError string    // Why the last connection failed or ended; "" while connected.
-}
+// ErrRestart is returned by [Agent.Run] when an update has put another program in place of
+// this one. Whoever runs the agent ends the process, and the new program is started.
+var ErrRestart = errors.New("the agent was updated and has to be started again")
 
 // Agent keeps in touch with one engine. Its methods are safe for concurrent use.
 type Agent struct {
@@ -56,12 +56,16 @@ type Agent struct {
 	facts   facts
 	log     *slog.Logger
 	seen    replay
+	nudged  chan struct{} // Holds one when somebody nudged.
+	changed chan struct{} // Holds one when the status has changed.
 
 	data    string // The data root.
 	mode    wg.Mode
 	plane   *dataplane // What tunnels stand on; opened by Run.
 	limits  *limits.Policy
+	looking chan struct{}  // Holds one token: who has it asks the device what it is made of.
 	tunnels sync.WaitGroup // One for each session's goroutine.
+	updates updates
 
 	mu      sync.Mutex
 	engine  keys.Pin // Who the engine is, and who it is going to be; zero when that is not known.
@@ -79,20 +83,27 @@ func keysDir(data string) string {
 	return filepath.Join(data, "Agent", "Borealis", "Certificates", "VPN_Client")
 }
 
+// PolicyFile is where the owner of a device writes its local policy, below its data root.
+func PolicyFile(data string) string { return filepath.Join(data, "Agent", "policy.json") }
+
 // Open loads the keys of an enrolled agent. The error is [keys.ErrNotEnrolled]
-// when it does not belong to an engine yet. Nothing runs until [Agent.Run].
-func Open(c Config) (*Agent, error) {
+// when it does not belong to an engine yet. Nothing runs until [Agent.Run], but for what
+// watches over this program when an update has brought it here.
+func Open(c Config) (*Agent, error) { return open(c, newUpdates(c)) }
+
+// open is Open for a program of some release.
+func open(c Config, u updates) (*Agent, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	u.resume(c.Logger) // Before anything that may be wrong with this program.
 	switch c.Link {
-	case "", wg.Auto, wg.Netstack:
+	case "", wg.Auto, wg.Netstack, wg.NT:
 	default:
-		return nil, fmt.Errorf("open agent: link %q: an agent has netstack only", c.Link)
+		return nil, fmt.Errorf("open agent: link %q: an agent has auto, netstack and wireguard-nt", c.Link)
 	}
 	dir := keysDir(c.Data)
 	k, err := keys.OpenAgent(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open agent: %w", err)
-	}
-	policy, err := limits.Load(filepath.Join(c.Data, "Agent", "policy.json"))
 	if err != nil {
 		return nil, fmt.Errorf("open agent: %w", err)
 	}
@@ -104,15 +115,16 @@ func Open(c Config) (*Agent, error) {
 		shell:   c.Shell,
 		version: c.Version,
 		facts:   gather("", c.Data),
+		nudged:  make(chan struct{}, 1),
+		changed: make(chan struct{}, 1),
 		data:    c.Data,
 		mode:    c.Link,
-		limits:  policy,
+		limits:  limits.Load(PolicyFile(c.Data)),
+		looking: make(chan struct{}, 1),
 		plane:   &dataplane{mode: wg.Netstack}, // until Run
 		log:     c.Logger,
-		status:  Status{Engine: k.Address},
-	}
-	if a.log == nil {
-		a.log = slog.New(slog.DiscardHandler)
+		status:  Status{PID: os.Getpid(), Version: c.Version, Engine: k.Address},
+		updates: u,
 	}
 	return a, nil
 }
@@ -141,7 +153,7 @@ func ReadFingerprint(data string) (Fingerprint, error) {
 // Run keeps in touch with the engine until ctx ends. Then it takes the tunnel
 // down, tells the engine, closes the channel and returns nil; nothing of it is
 // left running. It may be called once. The error is [keys.ErrInUse] when another
-// process runs as this agent.
+// process runs as this agent, and [ErrRestart] when an update asks for its end.
 func (a *Agent) Run(ctx context.Context) (err error) {
 	release, err := keys.UseAgent(a.dir)
 	if err != nil {
@@ -152,56 +164,66 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("run agent: %w", err)
 	}
 	defer func() { err = errors.Join(err, a.plane.close()) }()
+	a.note(func(s *Status) {
+		s.Link, s.LinkReason, s.Driver = string(a.plane.mode), a.plane.reason, a.plane.driver
+		if a.plane.adapter != nil {
+			s.Adapter = a.plane.adapter.Name()
+		}
+	})
+	defer a.keepStatus()()
 	// The channel outlives ctx by as long as it takes to say goodbye on it.
 	channel, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
+	trying, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	var touch sync.WaitGroup
 	touch.Go(func() {
-		retry(ctx, newBackoff(), func(ctx context.Context) bool { return a.connect(ctx, channel) })
+		var missed failures
+		retry(trying, newBackoff(), a.nudged, func(ctx context.Context) bool { return a.connect(ctx, channel, &missed) })
 	})
-	<-ctx.Done()
+	touch.Go(func() { a.keepUpdated(trying) })
+	select {
+	case <-ctx.Done():
+	case <-a.updates.restart:
+		err = ErrRestart
+	}
+	giveUp()
 	a.shutDown()
 	hangUp()
 	touch.Wait()
-	return nil
-}
-
-// Status returns what the agent is doing now.
-func (a *Agent) Status() Status {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s := a.status
-	s.Tunnel = a.heldLocked()
-	return s
+	return err
 }
 
 // decided notes what an administrator decided about the device.
 func (a *Agent) decided(state string) {
-	a.mu.Lock()
-	a.status.State = state
-	a.mu.Unlock()
+	a.note(func(s *Status) { s.State = state })
 	a.log.Info("device_state", "reason", state)
 }
 
 // connect makes one connection and stays on it until it ends or channel does.
-// It reports whether the connection was good for long enough to try again soon.
-func (a *Agent) connect(ctx, channel context.Context) (good bool) {
-	c, err := a.dial(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			a.unreachable(err)
-		}
+// It reports whether there is reason to try again soon.
+func (a *Agent) connect(ctx, channel context.Context, missed *failures) (soon bool) {
+	c, err := a.dialNudged(ctx)
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return false
+	case errors.Is(err, errNudged):
+		return true
+	case err != nil:
+		a.unreachable(err, missed)
 		return false
 	}
+	missed.clear()
 	since := time.Now()
-	a.attend(channel, c)
-	return time.Since(since) >= goodAfter
+	why := a.attend(channel, c)
+	_, slept := errors.AsType[*clockJump](why)
+	return slept || errors.Is(why, errNudged) || time.Since(since) >= goodAfter
 }
 
 // unreachable notes that no connection came about.
-func (a *Agent) unreachable(err error) {
-	a.mu.Lock()
-	a.status.LastError = err.Error()
-	a.mu.Unlock()
-	a.log.Warn("agent_unreachable", "addr", a.keys.Address, "err", err)
+func (a *Agent) unreachable(err error, missed *failures) {
+	a.note(func(s *Status) { s.LastError = err.Error() })
+	if times, say := missed.add(err); say {
+		a.log.Warn("agent_unreachable", "addr", a.keys.Address, "err", err, "count", times)
+	}
 }

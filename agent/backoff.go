@@ -44,17 +44,23 @@ func jitter(limit time.Duration) time.Duration {
 }
 
 // retry calls try again and again until ctx ends, waiting in between. A try that
-// reports true makes the next wait a short one.
-func retry(ctx context.Context, b *backoff, try func(context.Context) bool) {
+// reports true makes the next wait a short one. What comes out of nudged ends a wait, but
+// no try begins sooner than [firstWait] after the one before for it.
+func retry(ctx context.Context, b *backoff, nudged <-chan struct{}, try func(context.Context) bool) {
 	for ctx.Err() == nil {
+		began := time.Now()
 		if try(ctx) {
 			b.reset()
 		}
-		wait := time.NewTimer(b.next())
 		select {
 		case <-ctx.Done():
-		case <-wait.C:
+		case <-time.After(b.next()):
+		case <-nudged:
+			b.reset()
+			select {
+			case <-ctx.Done():
+			case <-time.After(firstWait - time.Since(began)):
+			}
 		}
-		wait.Stop()
 	}
 }

@@ -118,19 +118,21 @@ func (a *Agent) greet(ctx context.Context, c *connection) error {
 }
 
 // attend carries messages both ways until the connection ends or channel does.
-// In the latter case it sends first what waits to be sent.
-func (a *Agent) attend(channel context.Context, c *connection) {
+// In the latter case it sends first what waits to be sent, and returns nil.
+func (a *Agent) attend(channel context.Context, c *connection) (why error) {
 	ctx, drop := context.WithCancelCause(context.WithoutCancel(channel))
 	out := make(chan wire.FromAgent, outgoing)
 	a.attach(c, out, drop)
+	a.checkIn()
 	var pumps sync.WaitGroup
 	pumps.Go(func() { drop(a.read(ctx, channel, c)) })
 	pumps.Go(func() {
-		if err := heartbeat(ctx, c.ws.Ping); err != nil {
+		if err := heartbeat(ctx, a.nudged, c.ws.Ping); err != nil {
 			drop(err)
 		}
 	})
 	pumps.Go(func() { a.report(ctx, c) })
+	pumps.Go(func() { a.keepDriver(ctx, c) })
 	written := make(chan struct{})
 	pumps.Go(func() {
 		defer close(written)
@@ -142,7 +144,8 @@ func (a *Agent) attend(channel context.Context, c *connection) {
 	case <-ctx.Done():
 	case <-channel.Done():
 	}
-	a.detach(out, context.Cause(ctx))
+	why = context.Cause(ctx)
+	a.detach(out, why)
 	hangUp := time.AfterFunc(byeTimeout, func() { c.conn.NetConn().Close() })
 	if ctx.Err() == nil {
 		<-written
@@ -152,6 +155,7 @@ func (a *Agent) attend(channel context.Context, c *connection) {
 	c.ws.CloseNow()
 	hangUp.Stop()
 	pumps.Wait()
+	return why
 }
 
 // read hands on what arrives until the connection ends. None of it waits for
@@ -181,7 +185,7 @@ func (a *Agent) read(ctx, life context.Context, c *connection) error {
 		case m.State != nil:
 			a.decided(m.State.State)
 		case m.Update != nil:
-			a.offered(c, *m.Update)
+			a.offered(*m.Update)
 		default:
 			return errors.New("the engine sent a second welcome")
 		}
@@ -231,6 +235,7 @@ func receive(ctx context.Context, ws *websocket.Conn) (wire.FromEngine, error) {
 // attach makes c the agent's channel.
 func (a *Agent) attach(c *connection, out chan<- wire.FromAgent, drop func(error)) {
 	a.mu.Lock()
+	defer a.touch()
 	a.out, a.drop = out, drop
 	a.status.Connected, a.status.Since, a.status.LastError = true, time.Now(), ""
 	a.status.State = c.welcome.State
@@ -255,6 +260,7 @@ func (a *Agent) detach(out chan<- wire.FromAgent, why error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	defer a.touch()
 	close(out)
 	a.out, a.drop = nil, nil
 	a.status.Connected, a.status.Since = false, time.Now()

@@ -82,7 +82,7 @@ func TestRetryBacksOffAndResets(t *testing.T) {
 		b := &backoff{random: func(limit time.Duration) time.Duration { return limit }, ceiling: firstWait}
 		var waits []time.Duration
 		last := time.Now()
-		retry(ctx, b, func(context.Context) bool {
+		retry(ctx, b, nil, func(context.Context) bool {
 			waits = append(waits, time.Since(last))
 			last = time.Now()
 			if len(waits) == 12 {
@@ -108,7 +108,7 @@ func TestRetryEndsInTheMiddleOfAWait(t *testing.T) {
 		began := time.Now()
 		tries := 0
 		b := &backoff{random: func(limit time.Duration) time.Duration { return limit }, ceiling: lastWait}
-		retry(ctx, b, func(context.Context) bool { tries++; return false })
+		retry(ctx, b, nil, func(context.Context) bool { tries++; return false })
 		if took := time.Since(began); tries != 2 || took != 90*time.Second {
 			t.Errorf("%d tries in %v, want 2 in 90 s", tries, took)
 		}
@@ -153,7 +153,7 @@ func TestHeartbeat(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*wire.Heartbeat+time.Second)
 			defer cancel()
 			pings := 0
-			if err := heartbeat(ctx, func(context.Context) error { pings++; return nil }); err != nil || pings != 10 {
+			if err := heartbeat(ctx, nil, func(context.Context) error { pings++; return nil }); err != nil || pings != 10 {
 				t.Errorf("%d pings, %v; want 10 and no error", pings, err)
 			}
 		})
@@ -161,7 +161,7 @@ func TestHeartbeat(t *testing.T) {
 	t.Run("tells of a dead engine", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			if err := heartbeat(t.Context(), func(context.Context) error { return dead }); !errors.Is(err, dead) {
+			if err := heartbeat(t.Context(), nil, func(context.Context) error { return dead }); !errors.Is(err, dead) {
 				t.Errorf("%v, want %v", err, dead)
 			}
 		})
@@ -170,7 +170,7 @@ func TestHeartbeat(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
-			err := heartbeat(t.Context(), func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+			err := heartbeat(t.Context(), nil, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 			if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != wire.Heartbeat+pongTimeout {
 				t.Errorf("%v after %v", err, took)
 			}
@@ -181,7 +181,7 @@ func TestHeartbeat(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), wire.Heartbeat+time.Second)
 			defer cancel()
-			if err := heartbeat(ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }); err != nil {
+			if err := heartbeat(ctx, nil, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }); err != nil {
 				t.Error(err)
 			}
 		})

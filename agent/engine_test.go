@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -22,7 +23,12 @@ import (
 	"borealis/tunnel/wg"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "watch-update" {
+		os.Exit(actWatcher())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
@@ -45,6 +51,7 @@ type engine struct {
 	// What the tests change before an agent comes.
 	enrol   func(http.ResponseWriter, *http.Request, wire.EnrolRequest)
 	welcome func(*wire.Welcome)
+	files   http.HandlerFunc     // What is below [wire.PathFile]; nil: nothing.
 	admit   func(keys.Pin) error // In the TLS handshake.
 	ahead   time.Duration        // Of the real time, by the engine's clock.
 }
@@ -81,6 +88,9 @@ func newEngine(t *testing.T) *engine {
 func (e *engine) serve(t *testing.T, address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", address)
+	for begun := time.Now(); err != nil && time.Since(begun) < patience; listener, err = net.Listen("tcp", address) {
+		<-time.After(10 * time.Millisecond) // A connection of another test has the port for a while.
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +99,13 @@ func (e *engine) serve(t *testing.T, address string) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+wire.PathEnrol, e.serveEnrol)
 	mux.HandleFunc("GET "+wire.PathChannel, func(w http.ResponseWriter, r *http.Request) { e.serveChannel(ctx, w, r) })
+	mux.HandleFunc("GET "+wire.PathFile, func(w http.ResponseWriter, r *http.Request) {
+		if e.files == nil || personality(r) != wire.ServerName {
+			http.NotFound(w, r)
+			return
+		}
+		e.files(w, r)
+	})
 	server := &http.Server{
 		Handler: mux,
 		TLSConfig: &tls.Config{
@@ -157,8 +174,9 @@ type channel struct {
 	identity *keys.Identity // Of the engine, as the agent sees it.
 	agent    peer
 	hello    wire.Hello
-	gone     chan struct{} // Closed when the reader has ended.
-	said     chan wire.FromAgent
+	gone     chan struct{}       // Closed when the reader has ended.
+	said     chan wire.FromAgent // All but what comes out of reported.
+	reported chan wire.Inventory
 	why      error // Why it ended, once gone.
 }
 
@@ -186,7 +204,7 @@ func (e *engine) serveChannel(ctx context.Context, w http.ResponseWriter, r *htt
 	defer ws.CloseNow()
 	c := &channel{
 		engine: e, ws: ws, identity: e.shown(r.TLS.ServerName), agent: peer{keys.PinOf(pub), pub},
-		gone: make(chan struct{}), said: make(chan wire.FromAgent, 64),
+		gone: make(chan struct{}), said: make(chan wire.FromAgent, 64), reported: make(chan wire.Inventory, 64),
 	}
 	first, err := c.read(ctx)
 	if err != nil || first.Hello == nil {
@@ -212,6 +230,10 @@ func (e *engine) serveChannel(ctx context.Context, w http.ResponseWriter, r *htt
 			close(c.gone)
 			return
 		}
+		if m.Inventory != nil {
+			c.reported <- *m.Inventory // It comes whenever the device has been asked.
+			continue
+		}
 		c.said <- m
 	}
 }
@@ -232,6 +254,49 @@ func (e *engine) channel(t *testing.T) *channel {
 		return c
 	case <-time.After(patience):
 		t.Fatal("no agent came")
+		return nil
+	}
+}
+
+// send sends a message to the agent.
+func (c *channel) send(t *testing.T, m wire.FromEngine) {
+	t.Helper()
+	b, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.ws.Write(t.Context(), websocket.MessageText, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// next waits for the agent's next message.
+func (c *channel) next(t *testing.T) wire.FromAgent {
+	t.Helper()
+	select {
+	case m := <-c.said:
+		return m
+	case <-c.gone:
+		select {
+		case m := <-c.said:
+			return m
+		default:
+		}
+		t.Fatalf("the channel ended: %v", c.why)
+	case <-time.After(patience):
+		t.Fatal("the agent says nothing")
+	}
+	return wire.FromAgent{}
+}
+
+// ended waits until the agent is gone.
+func (c *channel) ended(t *testing.T) error {
+	t.Helper()
+	select {
+	case <-c.gone:
+		return c.why
+	case <-time.After(patience):
+		t.Fatal("the agent stays")
 		return nil
 	}
 }

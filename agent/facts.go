@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"borealis/agent/inventory"
 )
 
 // facts are what a device says about itself. They are for people; nothing is
@@ -24,9 +26,9 @@ func gather(hostname, data string) facts {
 	return facts{
 		hostname:  clean(hostname, maxName),
 		os:        runtime.GOOS,
-		osVersion: clean(osVersion(), maxName),
+		osVersion: inventory.Edition(),
 		arch:      runtime.GOARCH,
-		machine:   machineHash(machineID(), data),
+		machine:   machineHash(inventory.MachineID(), data),
 	}
 }
 

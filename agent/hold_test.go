@@ -36,7 +36,8 @@ func silent(t *testing.T) *Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Agent{plane: &dataplane{mode: wg.Netstack}, limits: &limits.Policy{},
+	return &Agent{
+		plane: &dataplane{mode: wg.Netstack}, limits: &limits.Policy{},
 		keys:   &keys.Agent{Identity: id, Address: "engine.invalid:8443"},
 		engine: engine.Pin(),
 		log:    slog.New(slog.DiscardHandler),

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -77,6 +78,16 @@ func refusal(r *http.Response) error {
 		e.Detail = clean(doc.Title, maxSentence)
 	}
 	return e
+}
+
+// clockAhead is how far this device's clock is ahead of the one that a response was dated by;
+// zero when it was not. It is as good as the seconds of that date.
+func clockAhead(r *http.Response) time.Duration {
+	date, err := http.ParseTime(r.Header.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return time.Now().Round(0).Sub(date).Truncate(time.Second)
 }
 
 // Longest strings that are told to the engine and shown from it, in bytes.

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
 	"golang.org/x/crypto/ssh"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -23,49 +22,6 @@ import (
 )
 
 var agentIP = netip.MustParseAddr("10.255.0.2")
-
-// send sends a message to the agent.
-func (c *channel) send(t *testing.T, m wire.FromEngine) {
-	t.Helper()
-	b, err := m.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.ws.Write(t.Context(), websocket.MessageText, b); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// next waits for the agent's next message.
-func (c *channel) next(t *testing.T) wire.FromAgent {
-	t.Helper()
-	select {
-	case m := <-c.said:
-		return m
-	case <-c.gone:
-		select {
-		case m := <-c.said:
-			return m
-		default:
-		}
-		t.Fatalf("the channel ended: %v", c.why)
-	case <-time.After(patience):
-		t.Fatal("the agent says nothing")
-	}
-	return wire.FromAgent{}
-}
-
-// ended waits until the agent is gone.
-func (c *channel) ended(t *testing.T) error {
-	t.Helper()
-	select {
-	case <-c.gone:
-		return c.why
-	case <-time.After(patience):
-		t.Fatal("the agent stays")
-		return nil
-	}
-}
 
 // offer is what goes into a start.
 type offer struct {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"borealis/agent/inventory"
 	"borealis/tunnel/token"
 )
 
@@ -68,7 +69,7 @@ func TestFacts(t *testing.T) {
 	if got := gather("another", "").hostname; got != "another" {
 		t.Errorf("hostname is %q", got)
 	}
-	if id := machineID(); id != "" && strings.Contains(f.machine, id) {
+	if id := inventory.MachineID(); id != "" && strings.Contains(f.machine, id) {
 		t.Error("the machine's id is told")
 	}
 }

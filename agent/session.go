@@ -33,7 +33,8 @@ type session struct {
 	token  string
 	psk    wgtypes.Key
 	claims token.Claims
-	gate   *gate.Gate // Has the token's ports until a policy comes.
+	gate   *gate.Gate
+	asUser bool       // Shells run as the signed-in user.
 	device string     // The device's id at the engine.
 	engine netip.Addr // Where the engine was reached.
 
@@ -42,6 +43,8 @@ type session struct {
 	done   chan struct{}   // Closed when nothing of it is left.
 	end    func()          // Tells the goroutine to end.
 	lease  *lease
+
+	granted grant // What the engine allows; the gate has what the device allows of it.
 
 	// Guarded by Agent.mu.
 	ready    *wire.Ready // What was answered; nil before.
@@ -86,6 +89,7 @@ func (a *Agent) carry(ctx context.Context, s *session) (err error) {
 		return err
 	}
 	defer s.gate.Close()
+	defer a.keepPolicy(ctx, s)()
 	failed, stopShell := a.serveShell(ctx, s)
 	defer stopShell()
 	a.answerReady(s, private.PublicKey())
@@ -157,6 +161,7 @@ func (a *Agent) serveShell(ctx context.Context, s *session) (failed <-chan error
 			HostKey: a.keys.Identity.Private(),
 			Client:  s.claims.ShellKey,
 			Shell:   a.shell,
+			AsUser:  s.asUser,
 			Env: []string{
 				"BOREALIS_TUNNEL=" + s.id, "BOREALIS_DEVICE=" + s.device, "BOREALIS_ENGINE=" + a.keys.Address,
 			},

@@ -24,6 +24,7 @@ func (a *Agent) start(life context.Context, c *connection, m wire.Start) {
 
 // begin starts the goroutine of a new session, or says why there is none.
 func (a *Agent) begin(life context.Context, c *connection, m wire.Start) (reason string, err error) {
+	forbidden := a.forbidden()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s := a.current; s != nil && !s.ending {
@@ -38,18 +39,24 @@ func (a *Agent) begin(life context.Context, c *connection, m wire.Start) (reason
 	if a.closing {
 		return wire.StartFailed, errors.New("the agent is stopping")
 	}
+	if forbidden != nil {
+		return wire.LocalPolicy, forbidden
+	}
 	claims, psk, err := a.verify(c, m)
 	if err != nil {
 		return wire.TokenRejected, err
 	}
+	ports := a.limits.Narrow(claims.Ports)
 	ctx, end := context.WithCancel(life)
 	s := &session{
 		id: m.Tunnel, token: m.Token, psk: psk, claims: claims,
 		device: c.welcome.DeviceID, engine: c.engine, end: end,
 		admit: make(chan struct{}), done: make(chan struct{}),
+		asUser: a.limits.AsUser(),
 		gate: gate.New(gate.Config{
-			Engine: claims.EngineIP, Ports: claims.Ports, Logger: a.log.With("tunnel", m.Tunnel),
+			Engine: claims.EngineIP, Ports: ports, Logger: a.log.With("tunnel", m.Tunnel),
 		}),
+		granted: grant{ports: claims.Ports, inForce: ports},
 	}
 	s.lease = newLease(func(reason string) { a.finish(s, reason) })
 	if a.current != nil {
@@ -84,6 +91,7 @@ func (a *Agent) admit(id string) {
 	if s := a.current; s != nil && s.id == id && !s.ending && s.ready != nil && !s.admitted {
 		s.admitted = true
 		close(s.admit)
+		a.touch()
 	}
 }
 
@@ -120,6 +128,7 @@ func (a *Agent) endLocked(s *session, reason string) {
 		return
 	}
 	s.ending, s.reason = true, reason
+	a.touch()
 	s.lease.stop()
 	s.end()
 }

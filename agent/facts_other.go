@@ -1,9 +1,0 @@
-//go:build !linux && !windows
-
-package agent
-
-// osVersion is not known here.
-func osVersion() string { return "" }
-
-// machineID is not known here.
-func machineID() string { return "" }
