@@ -14,6 +14,7 @@ func enrol(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f := flags("enrol", stderr)
 	data := f.String("data", defaultData(), "`DIR` of the agent's data root")
 	code := f.String("code", "", "the `STRING` that the engine's console shows")
+	replace := f.Bool("replace", false, "take the device away from the engine that it belongs to, with a new identity")
 	asJSON := f.Bool("json", false, "print one JSON object")
 	if err := parse(f, args); err != nil {
 		return err
@@ -21,7 +22,10 @@ func enrol(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *code == "" {
 		return fmt.Errorf("%w: --code is missing", errUsage)
 	}
-	answer, err := agent.Enrol(ctx, agent.EnrolConfig{Data: *data, Code: *code, Version: version()})
+	answer, err := agent.Enrol(ctx, agent.EnrolConfig{
+		Data: *data, Code: *code, Version: version(), Replace: *replace,
+		Notice: func(s string) { fmt.Fprintln(stderr, "borealis-agent: note:", s) },
+	})
 	if err != nil {
 		return err
 	}
@@ -47,7 +51,7 @@ func enrol(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // fingerprint shows who this agent and its engine are, for people to compare.
 func fingerprint(args []string, stdout, stderr io.Writer) error {
 	f := flags("fingerprint", stderr)
-	data := f.String("data", defaultData(), "`DIR` of the agent's data root")
+	data := f.String("data", installedData(), "`DIR` of the agent's data root")
 	asJSON := f.Bool("json", false, "print one JSON object")
 	if err := parse(f, args); err != nil {
 		return err

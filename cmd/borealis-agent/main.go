@@ -7,17 +7,19 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
 
 	"borealis/agent"
+	"borealis/agent/release"
+	"borealis/agent/service"
+	"borealis/agent/shell"
 	"borealis/tunnel/keys"
-	"borealis/tunnel/wg"
 )
 
 func main() {
@@ -30,6 +32,7 @@ func main() {
 const usage = `The Borealis agent: it dials out to its engine and waits to be asked for a tunnel.
 
   borealis-agent install --code STRING   put the agent on this device as a service, and enrol it (Windows)
+  borealis-agent install                 repair or renew it on a device that is enrolled (Windows)
   borealis-agent uninstall [--purge]     take it off again (Windows)
   borealis-agent status [--json]         show what the agent is doing
   borealis-agent doctor [--json]         examine the agent, and say what to mend
@@ -52,6 +55,9 @@ var errUsage = errors.New("usage")
 
 // run is main without the process around it.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 1 && args[0] == shell.HostCommand { // not for people: the service starts it as the signed-in user
+		return shell.Host(os.Stdin, stdout)
+	}
 	err := dispatch(ctx, args, stdout, stderr)
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
@@ -61,10 +67,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "borealis-agent: %v\n", err)
-	if errors.Is(err, keys.ErrNotEnrolled) {
-		fmt.Fprintln(stderr, "borealis-agent: hint: enrol first: borealis-agent enrol --code STRING, with a code from the engine's console")
+	if hint := hintFor(err); hint != "" {
+		fmt.Fprintln(stderr, "borealis-agent: hint:", hint)
 	}
 	return exitFailed
+}
+
+// hintFor says what to do about an error whose own words do not.
+func hintFor(err error) string {
+	switch {
+	case errors.Is(err, keys.ErrNotEnrolled):
+		return "enrol first: borealis-agent enrol --code STRING, with a code from the engine's console"
+	case errors.Is(err, keys.ErrInUse):
+		return "the service runs already; borealis-agent status shows what it does"
+	case errors.Is(err, service.ErrNotElevated): // It says so itself.
+	case errors.Is(err, fs.ErrPermission):
+		return "use an elevated prompt, or root"
+	}
+	return ""
 }
 
 func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -90,7 +110,7 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	case "service":
 		return runService(ctx, args[1:], stderr)
 	case "watch-update":
-		return watchUpdate(ctx, args[1:], stderr)
+		return watchUpdate(ctx, args[1:], stdout, stderr)
 	case "version":
 		_, err := fmt.Fprintln(stdout, "borealis-agent", version())
 		return err
@@ -104,14 +124,14 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 func runAgent(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	f := flags("run", stderr)
 	data := f.String("data", defaultData(), "`DIR` of the agent's data root")
-	link := f.String("link", "auto", "the WireGuard interface: auto|netstack")
+	link := f.String("link", "auto", linkUsage)
 	shell := f.String("shell", "", "`PATH` of the shell; empty means the device's own")
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	mode := wg.Mode(*link)
-	if mode != wg.Auto && mode != wg.Netstack {
-		return fmt.Errorf("%w: --link %q: use auto or netstack", errUsage, *link)
+	mode, err := linkMode(*link)
+	if err != nil {
+		return err
 	}
 	file, err := openLog(*data)
 	if err != nil {
@@ -124,19 +144,6 @@ func runAgent(ctx context.Context, args []string, stderr io.Writer) (err error) 
 		return err
 	}
 	return a.Run(ctx)
-}
-
-// openLog opens Agent/Logs/reverse_tunnel.log of a data root for appending.
-func openLog(data string) (*os.File, error) {
-	path := filepath.Join(data, "Agent", "Logs", "reverse_tunnel.log")
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("make the log folder: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open the log: %w", err)
-	}
-	return f, nil
 }
 
 func flags(name string, stderr io.Writer) *flag.FlagSet {
@@ -171,8 +178,12 @@ func parse(f *flag.FlagSet, args []string) error {
 	return nil
 }
 
-// version is the module version that the binary was built from.
+// version is the release that the binary was built for, or else the module version that it
+// was built from.
 func version() string {
+	if v := release.Version(); v != "" {
+		return v
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version
 	}
