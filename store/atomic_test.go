@@ -169,10 +169,10 @@ func recording(w world) map[string]func(*testing.T, *Store) error {
 // unrecorded are all other methods: they change nothing, or what is only a trace of
 // something, or they take something away that can be used once.
 const unrecorded = `
-	AddCheckpoint Lease RedeemToken RehashPassword SaveTunnel SeenDevice SetSetting SpendVerification TouchSession
+	AddCheckpoint Lease RedeemToken RehashPassword SaveTunnel SeenDevice SetInventory SetSetting SpendVerification TouchSession
 	DeleteExpiredSessions UpdateDevice UsePasskey UseTOTP
 	APITokenByHash APITokens Changes Check Checkpoints Close Codes CountRecords Device DeviceByPin Devices EachRecord Factors
-	Head Kinds LastCheckpoint Locks NextExpiry Operator OperatorByIdentity OperatorByName Operators Overrides PasskeyByCredential Records
+	Head Inventory Kinds LastCheckpoint Locks NextExpiry Operator OperatorByIdentity OperatorByName Operators Overrides PasskeyByCredential Records
 	SessionByHash Sessions Setting Sites Standing TOTP Tunnel TunnelRecords Tunnels`
 
 // TestNothingWithoutItsRecord makes sure that what cannot be recorded is not done.

@@ -65,8 +65,8 @@ func TestOpenRefuses(t *testing.T) {
 		want       error
 		text       []string
 	}{
-		{"newer", closedFile(t, "PRAGMA user_version = 99"), nil, ErrNewer, []string{"schema version 99", "up to 3"}},
-		{"next", closedFile(t, "PRAGMA user_version = 4"), nil, ErrNewer, []string{"schema version 4", "up to 3"}},
+		{"newer", closedFile(t, "PRAGMA user_version = 99"), nil, ErrNewer, []string{"schema version 99", "up to 4"}},
+		{"next", closedFile(t, "PRAGMA user_version = 5"), nil, ErrNewer, []string{"schema version 5", "up to 4"}},
 		{"newer and unknown", closedFile(t, "PRAGMA user_version = 99", "DROP TABLE setting"), nil, ErrNewer, nil},
 		{"another program's", other, nil, ErrForeign, nil},
 		{"another program's id", closedFile(t, "PRAGMA application_id = 7"), nil, ErrForeign, nil},

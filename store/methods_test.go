@@ -32,6 +32,8 @@ func everyMethod(ctx context.Context, s *Store) map[string]error {
 	_, _, errs["Devices"] = s.Devices(ctx, DeviceQuery{Scope: everything})
 	errs["UpdateDevice"] = s.UpdateDevice(ctx, "d", DeviceFacts{})
 	errs["SeenDevice"] = s.SeenDevice(ctx, "d", noon)
+	errs["SetInventory"] = s.SetInventory(ctx, "d", Inventory{Document: "{}"})
+	_, errs["Inventory"] = s.Inventory(ctx, "d")
 	errs["SetDeviceState"] = s.SetDeviceState(ctx, "d", Active, noon, Record{Actor: "a"})
 	_, errs["Lease"] = s.Lease(ctx, "d", pool)
 	errs["AddTunnel"] = s.AddTunnel(ctx, tunnel, noon, Record{})

@@ -376,7 +376,7 @@ func TestEveryTableIsStrict(t *testing.T) {
 		tables[stmt.ColumnText(0)] = stmt.ColumnText(1)
 	})
 	want := map[string]string{}
-	for table := range strings.FieldsSeq("api_token audit audit_checkpoint code device identity lease lock operator passkey " +
+	for table := range strings.FieldsSeq("api_token audit audit_checkpoint code device identity inventory lease lock operator passkey " +
 		"port_override recovery_code session setting totp tunnel tunnel_token") {
 		want[table] = "1"
 	}

@@ -1,0 +1,3 @@
+SELECT at, document
+FROM inventory
+WHERE device_id = :device_id;
