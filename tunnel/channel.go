@@ -34,9 +34,12 @@ type Channel struct {
 	outgoing chan wire.FromEngine
 	over     chan struct{} // closed with outgoing
 
-	mu   sync.Mutex
-	down bool
-	told string // the state of the device that the agent was told last
+	mu        sync.Mutex
+	down      bool
+	told      string          // the state of the device that the agent was told last
+	inventory *wire.Inventory // that waits to be stored, or nil
+	storing   bool            // storeInventories runs
+	news      int             // of updates, that the agent told since the last offer
 }
 
 // Join makes an agent that said hello online. It was served one of the engine's
@@ -63,7 +66,7 @@ func (m *Manager) Join(ctx context.Context, d store.Device, hello wire.Hello, ad
 	if err := m.config.Store.UpdateDevice(ctx, d.ID, facts); err != nil {
 		return nil, fmt.Errorf("record the agent: %w", err)
 	}
-	before, s, err := m.enter(c)
+	before, s, err := m.enter(c, m.driverFor(d, hello))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +82,7 @@ func (m *Manager) Join(ctx context.Context, d store.Device, hello wire.Hello, ad
 // enter welcomes an agent and makes its channel the device's. It returns the channel
 // that the device had before, and its tunnel. Whatever changes for all agents, such as
 // the token keys, is in the welcome or comes after it.
-func (m *Manager) enter(c *Channel) (before *Channel, s *session, err error) {
+func (m *Manager) enter(c *Channel, driver *wire.File) (before *Channel, s *session, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closing {
@@ -88,6 +91,7 @@ func (m *Manager) enter(c *Channel) (before *Channel, s *session, err error) {
 	c.send(wire.FromEngine{Welcome: &wire.Welcome{
 		DeviceID: c.device.ID, State: c.device.State, ServerTime: time.Now().UTC(),
 		TokenKeys: m.config.Keys.TokenKeys(c.identity), NextIdentity: m.config.Keys.Next(c.identity),
+		Driver: driver,
 	}})
 	entry := m.deviceLocked(c.device.ID)
 	before, s = entry.channel, entry.session
@@ -96,6 +100,15 @@ func (m *Manager) enter(c *Channel) (before *Channel, s *session, err error) {
 		m.work.Go(func() { m.settle(before, c) })
 	}
 	return before, s, nil
+}
+
+// driverFor is the driver that an agent is told of: nil unless it may have it and knows
+// what it is.
+func (m *Manager) driverFor(d store.Device, hello wire.Hello) *wire.File {
+	if m.config.Driver == nil || hello.Protocol < 2 || hello.OS != "windows" || d.State != store.Active {
+		return nil
+	}
+	return m.config.Driver(hello.Arch)
 }
 
 // reattach decides what a tunnel is worth after its agent came (back): the agent
@@ -140,18 +153,25 @@ func (c *Channel) Receive(_ context.Context, msg wire.FromAgent) error {
 		if about(msg.Applied.Tunnel) {
 			s.confirm(msg.Applied.Revision)
 		}
+	case msg.Inventory != nil:
+		c.describe(*msg.Inventory)
 	case msg.Stopped != nil:
 		if about(msg.Stopped.Tunnel) {
 			s.end(stoppedReason(msg.Stopped.Reason))
 		}
+	case msg.Updated != nil:
+		return c.updated(*msg.Updated)
 	}
 	return nil
 }
 
 // stoppedReason is what it means for the tunnel when an agent ended it by itself.
 func stoppedReason(said string) Reason {
-	if said == string(AgentShutdown) {
+	switch said {
+	case wire.AgentShutdown:
 		return AgentShutdown
+	case wire.PolicyEnded:
+		return LocalPolicy
 	}
 	return AgentLost
 }

@@ -100,6 +100,8 @@ func (s *session) awaitReady(ctx context.Context) (answer, *failure) {
 			reason = AgentBusy
 		case "token_rejected":
 			reason = TokenRejected
+		case wire.LocalPolicy:
+			reason = LocalPolicy
 		}
 		return answer{}, &failure{reason: reason, detail: "the agent refused: " + a.refused.Detail}
 	}

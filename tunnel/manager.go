@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"borealis/acl"
+	"borealis/agent/wire"
 	"borealis/store"
 	"borealis/tunnel/keys"
 	"borealis/tunnel/wg"
@@ -55,6 +56,10 @@ type Config struct {
 	// of one device, and PingAgain how long after that both are asked once more before
 	// two agents are taken to have one key. Zero means two and three seconds.
 	PingAnswer, PingAgain time.Duration
+	// Driver is the WireGuardNT driver that the engine keeps for the agents on Windows with
+	// a processor, as Go names it, or nil. An agent is told of it when it connects. Nil
+	// keeps none.
+	Driver func(arch string) *wire.File
 	// Logger gets one line for every step that people ask about. Nil is silent.
 	Logger *slog.Logger
 
@@ -92,6 +97,7 @@ type device struct {
 	// The rest is guarded by Manager.mu.
 	channel *Channel
 	session *session // the tunnel that has not ended yet
+	update  Update   // what became of the last one; zero when there was none
 }
 
 // filled is c with its defaults.

@@ -20,6 +20,7 @@ const (
 	AgentShutdown      Reason = "agent_shutdown"
 	AgentBusy          Reason = "agent_busy"
 	TokenRejected      Reason = "token_rejected"
+	LocalPolicy        Reason = "local_policy" // the device's owner does not allow it
 	StartTimeout       Reason = "start_timeout"
 	HandshakeTimeout   Reason = "handshake_timeout"
 	DeviceRevoked      Reason = "device_revoked"

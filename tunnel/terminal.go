@@ -18,11 +18,15 @@ import (
 
 const maxTerminals = 16 // of one tunnel at a time
 
+// ErrShell is why a terminal is refused that shall run another shell than the device's own.
+var ErrShell = errors.New("device cannot be asked for that shell")
+
 // A TerminalRequest says which terminal a holder wants.
 type TerminalRequest struct {
 	TunnelID   string
 	TerminalID string // of one that runs; when it does not, it is a new one
 	Cols, Rows int    // of a new one
+	Shell      string // of a new one: "" for the device's own, or a wire.Shell name
 	// Permit is asked before a new one is opened, which its error prevents. Nil permits.
 	Permit func(context.Context) error
 }
@@ -39,7 +43,8 @@ type liveTerminal struct {
 // runs (resumed), else a new one, which is recorded before it is opened and when it is
 // over. The terminal belongs to the tunnel, which closes it; the caller only closes its
 // views. Errors: ErrNotConnected, ErrNotUp, ErrLocked, ErrUnavailable, acl.ErrRefused,
-// ErrTooMany, and what Permit says.
+// ErrTooMany, ErrShell, and what Permit says. That the device does not have the shell,
+// the terminal itself says.
 func (m *Manager) Terminal(ctx context.Context, h Holder, q TerminalRequest) (t *terminal.Terminal, resumed bool, err error) {
 	s := m.session(q.TunnelID)
 	if s == nil {
@@ -56,7 +61,7 @@ func (m *Manager) Terminal(ctx context.Context, h Holder, q TerminalRequest) (t 
 		if many {
 			return nil, false, fmt.Errorf("%w: a tunnel has at most %d", ErrTooMany, maxTerminals)
 		}
-		if err := m.mayOpen(ctx, q); err != nil {
+		if err := m.mayOpen(ctx, s, q); err != nil {
 			return nil, false, err
 		}
 	}
@@ -87,7 +92,16 @@ func (m *Manager) mayView(ctx context.Context, s *session) error {
 }
 
 // mayOpen refuses a new terminal.
-func (m *Manager) mayOpen(ctx context.Context, q TerminalRequest) error {
+func (m *Manager) mayOpen(ctx context.Context, s *session, q TerminalRequest) error {
+	switch q.Shell {
+	case "":
+	case wire.ShellPowerShell, wire.ShellPwsh, wire.ShellCmd:
+		if c := m.channel(s.device.ID); c != nil && c.hello.Protocol < 2 { // it would open its own without a word
+			return fmt.Errorf("%w: its agent is too old, update it", ErrShell)
+		}
+	default:
+		return fmt.Errorf("%w: there is none of that name", ErrShell)
+	}
 	if err := m.recordable(); err != nil {
 		return err
 	}
@@ -107,10 +121,11 @@ func (s *session) openTerminal(ctx context.Context, h Holder, q TerminalRequest)
 		Target: strconv.Itoa(s.opened), // which one it is; its id is for those who may view it
 	}.By(h.Actor())
 	s.mu.Unlock()
+	did.Detail = q.Shell
 	if err := m.recordFirst(ctx, did); err != nil {
 		return nil, err
 	}
-	did.Kind = "terminal_closed"
+	did.Kind, did.Detail = "terminal_closed", ""
 	t, err := s.startShell(ctx, h, q)
 	if err != nil {
 		did.Result, did.Detail = store.Failed, bounded(err.Error())
@@ -148,7 +163,7 @@ func (s *session) startShell(ctx context.Context, h Holder, q TerminalRequest) (
 		return nil, fmt.Errorf("reach the shell's port: %w", err)
 	}
 	t, err := terminal.Open(ctx, terminal.Config{
-		Conn: conn, HostKey: pin, ClientKey: s.shellKey, Cols: q.Cols, Rows: q.Rows,
+		Conn: conn, HostKey: pin, ClientKey: s.shellKey, Cols: q.Cols, Rows: q.Rows, Shell: q.Shell,
 		Env:    map[string]string{"BOREALIS_OPERATOR": h.Operator, "BOREALIS_TUNNEL": s.id},
 		Logger: s.manager.log,
 	})

@@ -5,16 +5,23 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
+
+	"borealis/agent/wire"
 )
+
+// maxRefusal is the most bytes of a refusal that are kept.
+const maxRefusal = 400
 
 // attend takes in the shell's output and how it ended, until the channel is closed.
 func (t *Terminal) attend(requests <-chan *ssh.Request) {
 	var reading sync.WaitGroup
 	reading.Go(t.collect)
 	status, err := 0, error(nil)
-	known := false
+	known, refusal := false, ""
 	for r := range requests {
 		var exit struct{ Status uint32 }
 		var killed struct {
@@ -23,7 +30,10 @@ func (t *Terminal) attend(requests <-chan *ssh.Request) {
 			Message string
 			Lang    string
 		}
+		var refused struct{ Why string }
 		switch {
+		case r.Type == wire.RefusalRequest && ssh.Unmarshal(r.Payload, &refused) == nil:
+			refusal = sentence(refused.Why)
 		case r.Type == "exit-status" && ssh.Unmarshal(r.Payload, &exit) == nil:
 			status, err, known = int(exit.Status), nil, true
 		case r.Type == "exit-signal" && ssh.Unmarshal(r.Payload, &killed) == nil:
@@ -39,6 +49,8 @@ func (t *Terminal) attend(requests <-chan *ssh.Request) {
 
 	t.mu.Lock()
 	switch {
+	case known && refusal != "":
+		err = &RefusedError{Why: refusal}
 	case known:
 	case !t.closed:
 		status, err = -1, fmt.Errorf("%w: %w", ErrLost, lost)
@@ -58,6 +70,17 @@ func (t *Terminal) attend(requests <-chan *ssh.Request) {
 	} else {
 		t.log.Info("terminal_ended", "reason", fmt.Sprintf("status %d", status))
 	}
+}
+
+// sentence returns the words of a device, fit to be shown, logged and kept.
+func sentence(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsGraphic(r) || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, s[:min(len(s), maxRefusal)])
+	return strings.TrimSpace(s)
 }
 
 // signalName returns a signal's name as a device gave it, if it can be one: it will be shown and logged.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/cpu"
 
+	"borealis/agent/wire"
 	"borealis/tunnel/keys"
 )
 
@@ -81,7 +82,7 @@ func ciphers() []string {
 
 // start opens the session's channel and asks for the shell. The requests want no reply, so that they
 // cost one round trip together: a device that cannot start the shell says so on the terminal.
-func (t *Terminal) start(ctx context.Context, env map[string]string) (<-chan *ssh.Request, error) {
+func (t *Terminal) start(ctx context.Context, c Config) (<-chan *ssh.Request, error) {
 	defer context.AfterFunc(ctx, func() { t.conn.Close() })()
 	asked := time.Now()
 	channel, requests, err := t.conn.OpenChannel("session", nil)
@@ -104,8 +105,14 @@ func (t *Terminal) start(ctx context.Context, env map[string]string) (<-chan *ss
 		Cols, Rows, Width, Height uint32
 		Modes                     string
 	}{"xterm-256color", size.Cols, size.Rows, 0, 0, "\x00"})}} // the modes are an end mark: as the device likes
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		wanted = append(wanted, request{"env", ssh.Marshal(struct{ Name, Value string }{name, env[name]})})
+	variable := func(name, value string) {
+		wanted = append(wanted, request{"env", ssh.Marshal(struct{ Name, Value string }{name, value})})
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
+		variable(name, c.Env[name])
+	}
+	if c.Shell != "" {
+		variable(wire.ShellVariable, c.Shell)
 	}
 	for _, r := range append(wanted, request{"shell", nil}) {
 		if _, err := channel.SendRequest(r.name, false, r.payload); err != nil {

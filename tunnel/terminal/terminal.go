@@ -34,6 +34,7 @@ type Config struct {
 	ClientKey ed25519.PrivateKey // the tunnel's key for shells
 	Cols      int                // width in characters; 0 is 80
 	Rows      int                // height in characters; 0 is 24
+	Shell     string             // "" for the device's own, or a wire.Shell name; a device without it says so on the terminal
 	Env       map[string]string  // for the shell: BOREALIS_*, TERM and LANG; the device drops others
 	Ring      int                // bytes of output kept for viewers that come or come back; 0 is 1 MiB
 	Logger    *slog.Logger       // nil is silent
@@ -88,7 +89,7 @@ func Open(ctx context.Context, c Config) (*Terminal, error) {
 	t.cols, t.rows = clampSize(c.Cols, c.Rows)
 	t.running.Go(func() { ssh.DiscardRequests(globals) })
 	t.running.Go(func() { refuse(channels) })
-	requests, err := t.start(ctx, c.Env)
+	requests, err := t.start(ctx, c)
 	if err != nil {
 		conn.Close()
 		t.running.Wait()
@@ -106,8 +107,8 @@ func (t *Terminal) ID() string { return t.id }
 // Done is closed when the shell has ended or its connection is gone, and all its output is in the ring.
 func (t *Terminal) Done() <-chan struct{} { return t.done }
 
-// Exit returns how the shell ended, once Done is closed: its exit status; or -1 and a [SignalError],
-// ErrClosed or ErrLost.
+// Exit returns how the shell ended, once Done is closed: its exit status; or a status and a
+// [RefusedError]; or -1 and a [SignalError], ErrClosed or ErrLost.
 func (t *Terminal) Exit() (status int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -185,6 +186,12 @@ type SignalError struct{ Signal string } // without SIG: "KILL"
 
 // Error names the signal.
 func (e *SignalError) Error() string { return "shell was killed by signal " + e.Signal }
+
+// RefusedError is why a device started no shell.
+type RefusedError struct{ Why string } // a sentence of the device, without a full stop; not trusted
+
+// Error says why.
+func (e *RefusedError) Error() string { return "device started no shell: " + e.Why }
 
 // clampSize makes a size that programs can live with.
 func clampSize(cols, rows int) (int, int) {

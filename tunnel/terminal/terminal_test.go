@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"borealis/agent/wire"
 )
 
 func TestShell(t *testing.T) {
@@ -52,6 +54,31 @@ func TestShell(t *testing.T) {
 	for range 2 {
 		if err := term.Close(); err != nil {
 			t.Error("closing twice:", err)
+		}
+	}
+}
+
+func TestShellByName(t *testing.T) {
+	t.Parallel()
+	c := newDevice(t).config(t)
+	c.Shell = wire.ShellCmd
+	term := open(t, c)
+	watch(t, term, -1).expect(`"cmd" is a shell of Windows`)
+	waitDone(t, term)
+	status, err := term.Exit()
+	if refused, ok := errors.AsType[*RefusedError](err); !ok || status != 127 || !strings.HasPrefix(refused.Why, `"cmd" is a shell of Windows`) {
+		t.Errorf("exit %d, %v; want 127 and why", status, err)
+	}
+}
+
+func TestSentence(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"nobody is signed in": "nobody is signed in", "a\x1b[2J\u202eb\n\xff": "a[2Jb", "": "", " \t ": "",
+		strings.Repeat("é", maxRefusal): strings.Repeat("é", maxRefusal/2), "x" + strings.Repeat("é", maxRefusal): "x" + strings.Repeat("é", (maxRefusal-1)/2),
+	} {
+		if got := sentence(given); got != want {
+			t.Errorf("sentence(%q) = %q, want %q", given, got, want)
 		}
 	}
 }
