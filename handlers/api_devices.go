@@ -45,6 +45,9 @@ type deviceDetail struct {
 	Link      string       `json:"link"`
 	CreatedAt *time.Time   `json:"created_at"`
 	Tunnel    statusAnswer `json:"tunnel"`
+
+	Inventory *inventoryAnswer `json:"inventory"` // null until its agent said what it is made of
+	Update    updateAnswer     `json:"update"`
 }
 
 // apiDevices lists devices: ?q=, ?site= and ?state= filter, ?limit= and ?offset= page.
@@ -102,10 +105,14 @@ func (s *Server) deviceDetail(r *http.Request, p principal, id string) (deviceDe
 			return deviceDetail{}, err
 		}
 	}
+	inventory, err := s.inventoryAnswer(r.Context(), id)
+	if err != nil {
+		return deviceDetail{}, err
+	}
 	_, online := s.config.Manager.Online(id)
 	return deviceDetail{
 		deviceAnswer: answerDevice(d, online), Pin: d.Pin, Words: pin.Words(), Replaces: d.Replaces, Link: d.Link,
-		CreatedAt: moment(d.CreatedAt), Tunnel: answerStatus(st),
+		CreatedAt: moment(d.CreatedAt), Tunnel: answerStatus(st), Inventory: inventory, Update: s.updateAnswer(d),
 	}, nil
 }
 

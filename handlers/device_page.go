@@ -71,8 +71,12 @@ func (s *Server) deviceView(ctx context.Context, p principal, id, tab string, be
 	if presence, ok := s.config.Manager.Online(id); ok {
 		v.Online, v.OnlineSince, v.Address = true, presence.Since, presence.Addr
 	}
+	v.Update = s.updateView(d, st, v.Online)
 	if err := s.config.Manager.Link().Err; err != nil {
 		v.Unavailable = err.Error()
+	}
+	if v.Inventory, err = s.inventoryView(ctx, id); err != nil {
+		return views.Device{}, err
 	}
 	limit := recentEvents
 	if tab == views.TabActivity {

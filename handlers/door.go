@@ -53,8 +53,10 @@ type visitor struct {
 	source string
 	late   *time.Timer
 
-	in    *queue.List // where it is counted, nil once it is not; guarded by the door
-	place *queue.Element
+	// Guarded by the door.
+	in       *queue.List // where it is counted, nil once it is not
+	place    *queue.Element
+	requests int // that take long and are under way
 }
 
 // Listener wraps the listener that [Server.HTTPServer] is going to serve, before TLS. It
@@ -166,7 +168,34 @@ func (v *visitor) asks() {
 		d.evictLocked(&d.strangers)
 	}
 	v.in, v.place = &d.strangers, d.strangers.PushBack(v)
-	v.late.Reset(strangerIdle)
+	v.restLocked()
+}
+
+// restLocked lets the time begin after which a stranger's connection is taken for idle.
+func (v *visitor) restLocked() {
+	if v.in == &v.door.strangers && v.requests == 0 {
+		v.late.Reset(strangerIdle)
+	}
+}
+
+// busy keeps the connection from being taken for idle until over is called, for requests
+// whose answers take long.
+func (v *visitor) busy() (over func()) {
+	if v == nil {
+		return func() {}
+	}
+	v.door.mu.Lock()
+	defer v.door.mu.Unlock()
+	v.requests++
+	if v.in == &v.door.strangers {
+		v.late.Stop()
+	}
+	return func() {
+		v.door.mu.Lock()
+		defer v.door.mu.Unlock()
+		v.requests--
+		v.restLocked()
+	}
 }
 
 // known notes that the connection has shown whose it is.

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"borealis/handlers/access"
+	"borealis/static/downloads"
 	"borealis/store"
 	"borealis/views"
 
@@ -110,7 +112,9 @@ func (s *Server) enrolmentView(r *http.Request, p principal, v views.Enrolment) 
 			CreatedBy: c.CreatedBy, CreatedAt: c.CreatedAt, ExpiresAt: c.ExpiresAt,
 		})
 	}
+	v.Address, v.Agents = s.config.PublicAddress(), s.agentFiles()
 	if v.CanManage {
+		v.Drivers = s.drivers()
 		if v.Wrong, err = s.wrongCodesView(r.Context(), v.Now); err != nil {
 			return nil, err
 		}
@@ -129,6 +133,29 @@ func (s *Server) enrolmentView(r *http.Request, p principal, v views.Enrolment) 
 		return nil, err
 	}
 	return views.EnrolmentPage(frame, v), nil
+}
+
+// agentFiles are the agents that the engine carries.
+func (s *Server) agentFiles() []views.CarriedAgent {
+	var all []views.CarriedAgent
+	for _, f := range s.config.Downloads.All() {
+		all = append(all, views.CarriedAgent{Name: f.Name, OS: f.OS, Arch: f.Arch, Size: f.Size, SHA256: f.SHA256})
+	}
+	return all
+}
+
+// drivers are what an administrator gave the engine for Windows, or did not.
+func (s *Server) drivers() []views.KeptDriver {
+	var all []views.KeptDriver
+	for _, arch := range downloads.DriverArchs() {
+		f, err := s.config.Drivers.For(arch)
+		d := views.KeptDriver{Arch: arch, Size: f.Size, SHA256: f.SHA256}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.Problem = sentence(err.Error()) + "."
+		}
+		all = append(all, d)
+	}
+	return all
 }
 
 // codes are the enrolment codes for the sites that somebody may see.

@@ -117,6 +117,7 @@ func (v *liveView) drawDevice(ctx context.Context, html *bytes.Buffer) error {
 		templ.Component
 	}{
 		{"device-head", views.DeviceHead(d)},
+		{"own-policy", views.OwnPolicy(d)},
 		{"tunnel-card", views.TunnelCard(d)},
 		{"device-activity", views.RecentActivity(d)},
 		{"terminal-start", views.TerminalStart(d)},
@@ -124,6 +125,14 @@ func (v *liveView) drawDevice(ctx context.Context, html *bytes.Buffer) error {
 		if err := v.add(ctx, html, part.id, part.Component); err != nil {
 			return err
 		}
+	}
+	still := d
+	still.Now = time.Time{}
+	if err := v.addAs(ctx, html, "hardware", views.HardwareCard(d), views.HardwareCard(still)); err != nil {
+		return err
+	}
+	if err := v.addAs(ctx, html, "agent-update", views.AgentUpdate(d), views.AgentUpdate(still)); err != nil {
+		return err
 	}
 	timeless := d.Ports
 	timeless.Now = time.Time{}

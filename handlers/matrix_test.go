@@ -156,7 +156,7 @@ func (m *matrix) request(method, pattern string) (path, body string) {
 		}
 		id = c.ID
 	}
-	path = strings.NewReplacer("{id}", id, "{tab}", "summary", "{act}", "set", "/_s/*", m.rig.style()).Replace(pattern)
+	path = strings.NewReplacer("{id}", id, "{tab}", "summary", "{act}", "set", "{name}", windowsAgent, "/_s/*", m.rig.style()).Replace(pattern)
 	for strings.Contains(path, "{") {
 		before, rest, _ := strings.Cut(path, "{")
 		_, after, _ := strings.Cut(rest, "}")
@@ -270,12 +270,17 @@ L+++++3L44 HEAD /devices/{id}
 13+43+3144 POST /devices/{id}/tunnel/disconnect
 13+43+3144 POST /devices/{id}/tunnel/keep-open
 13333+3144 POST /devices/{id}/unlock
+13333+3144 POST /devices/{id}/update
 L++4++3L44 GET /devices/{id}/{tab}
 L++4++3L44 HEAD /devices/{id}/{tab}
 L+++++3L44 GET /enrolment
 L+++++3L44 HEAD /enrolment
 13333+3144 POST /enrolment/codes
 13333+3144 POST /enrolment/codes/{id}/remove
+++++++++44 GET /downloads/
+++++++++44 HEAD /downloads/
+++++++++44 GET /downloads/{name}
+++++++++44 HEAD /downloads/{name}
 1+++++3144 GET /events
 ++++++++44 GET /favicon.ico
 ++++++++44 HEAD /favicon.ico
@@ -338,6 +343,7 @@ L+++++3L44 HEAD /verify
 13+43+3144 POST /api/devices/{id}/ports/check
 13333+3144 POST /api/devices/{id}/quarantine
 13333+3144 POST /api/devices/{id}/revoke
+13333+3144 POST /api/devices/{id}/update
 13333+3144 GET /api/locks
 13333+3144 HEAD /api/locks
 13333+3144 POST /api/locks

@@ -57,6 +57,9 @@ const (
 	codeOperatorLocked code = "operator_locked"
 	codeDeviceLocked   code = "device_locked"
 
+	codeNoUpdate code = "no_update"
+	codeUpdating code = "device_updating"
+
 	codeUnknownOperator code = "unknown_operator"
 	codeNameTaken       code = "name_taken"
 	codeLastAdmin       code = "last_admin"
@@ -162,6 +165,10 @@ func (c code) deviceKind() (status int, title, hint string) {
 		return http.StatusConflict, "Enrolment code is used up", "Make a new code, or one with more uses."
 	case codeEnrolExpired:
 		return http.StatusGone, "Enrolment code has expired", "Make a new code."
+	case codeNoUpdate:
+		return http.StatusConflict, "No update for this device", "Compare the device's version with the one that the engine carries."
+	case codeUpdating:
+		return http.StatusConflict, "Device is being updated", "Wait until its agent has checked in again, or has said what went wrong."
 	case codeEnrolQueue:
 		return http.StatusConflict, "Too many devices wait for approval", "Approve or deny waiting devices first."
 	}
@@ -300,6 +307,10 @@ func failureOf(err error) *failure {
 		return refuse(codeTooMany, "%s.", sentence(err.Error()))
 	case errors.Is(err, terminal.ErrFull):
 		return refuse(codeTooMany, "The device has no room for another terminal.")
+	case errors.Is(err, tunnel.ErrTooOld):
+		return refuse(codeNoUpdate, "The device's agent is of a version that takes no updates. Install the new version on the device itself.")
+	case errors.Is(err, tunnel.ErrUpdating):
+		return refuse(codeUpdating, "The device's agent is replacing itself already.")
 	case errors.Is(err, acl.ErrRefused):
 		return refuse(codePortClosed, "The port list of the device does not allow its shell.")
 	case errors.Is(err, store.ErrNotFound):

@@ -38,6 +38,8 @@ func TestProblems(t *testing.T) {
 		{tunnel.ErrNotUp, 409, codeDown},
 		{tunnel.ErrTooMany, 429, codeTooMany},
 		{terminal.ErrFull, 429, codeTooMany},
+		{tunnel.ErrTooOld, 409, codeNoUpdate},
+		{tunnel.ErrUpdating, 409, codeUpdating},
 		{acl.ErrRefused, 409, codePortClosed},
 		{&acl.InvalidError{Field: "port", Text: "there is no port 0"}, 422, codeInvalid},
 		{&tunnel.RevisionError{}, 412, codePortsChanged},
@@ -125,6 +127,7 @@ func TestEveryCodeIsExplained(t *testing.T) {
 		codeUnknownDevice, codeMethod, codeMalformed, codeUnknownField, codeInvalid, codeTooLarge, codeMediaType, codeOffline,
 		codePending, codeRevoked, codeActive, codeDown, codeUnavailable, codePool, codePortClosed, codeTooMany, codeStopping,
 		codeBadTicket, codePortsChanged, codePrecondition, codeConfirm, codeNothingToUndo, codeEnrolUnknown, codeEnrolUsed, codeEnrolExpired, codeEnrolQueue,
+		codeNoUpdate, codeUpdating,
 	} {
 		status, title, hint := c.kind()
 		if status < 400 || title == fallback || hint == "" {

@@ -77,6 +77,7 @@ func newRigWith(t *testing.T, set func(*Config), change ...func(*tunnel.Config))
 	settings := Config{
 		Store: db, Manager: r.manager, Keys: k, Version: "test", Logger: logger, StepUp: "never",
 		Hosts: []string{"127.0.0.1", "localhost"}, PublicAddress: func() string { return r.address },
+		Downloads: carried(t),
 	}
 	set(&settings)
 	r.Server, err = New(settings)

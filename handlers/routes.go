@@ -33,7 +33,9 @@ func (s *Server) table() []route {
 		s.accountRoutes(),
 		s.deviceRoutes(),
 		s.trustRoutes(),
+		s.updateRoutes(),
 		s.enrolmentRoutes(),
+		s.downloadRoutes(),
 		s.lockRoutes(),
 		s.operatorRoutes(),
 		s.activityRoutes(),
@@ -137,25 +139,39 @@ func (s *Server) routes(table []route) *chi.Mux {
 
 // agentRoutes is all that an agent reaches.
 func (s *Server) agentRoutes() http.Handler {
-	return s.oneRoute(http.MethodGet, wire.PathChannel, s.agentChannel)
+	return s.deviceSide(
+		deviceRoute{http.MethodGet, wire.PathChannel, s.agentChannel},
+		deviceRoute{http.MethodGet, wire.PathFile, s.agentFile},
+	)
 }
 
 // enrolRoutes is all that a device reaches which is not enrolled.
 func (s *Server) enrolRoutes() http.Handler {
-	return s.oneRoute(http.MethodPost, wire.PathEnrol, s.agentEnrol)
+	return s.deviceSide(deviceRoute{http.MethodPost, wire.PathEnrol, s.agentEnrol})
 }
 
-// oneRoute answers one method and path; all the rest is not found.
-func (s *Server) oneRoute(method, path string, h http.HandlerFunc) http.Handler {
+// A deviceRoute is one thing that devices reach. A path that ends in a slash is that of
+// all below it.
+type deviceRoute struct {
+	method  string
+	path    string
+	handler http.HandlerFunc
+}
+
+// deviceSide answers the requests for its routes; all the rest is not found.
+func (s *Server) deviceSide(table ...deviceRoute) http.Handler {
 	return headers(s.recovered(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		i := slices.IndexFunc(table, func(row deviceRoute) bool {
+			return r.URL.Path == row.path || strings.HasSuffix(row.path, "/") && strings.HasPrefix(r.URL.Path, row.path)
+		})
 		switch {
-		case r.URL.Path != path:
+		case i < 0:
 			writeProblem(w, problemOf(refuse(codeNotFound, "There is nothing here for agents.")))
-		case r.Method != method:
-			w.Header().Set("Allow", method)
-			writeProblem(w, problemOf(refuse(codeMethod, "Only %s is possible here.", method)))
+		case r.Method != table[i].method:
+			w.Header().Set("Allow", table[i].method)
+			writeProblem(w, problemOf(refuse(codeMethod, "Only %s is possible here.", table[i].method)))
 		default:
-			h(w, r)
+			table[i].handler(w, r)
 		}
 	})))
 }

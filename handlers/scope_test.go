@@ -57,11 +57,17 @@ func (r *rig) newTenant(name string) *tenant {
 		r.t.Fatal(err)
 	}
 	v.session = session.ID
+	for _, id := range []string{v.waiting.ID, d.ID} {
+		made := store.Inventory{Document: `{"cpu":"cpu-` + name + `","limits":["limit-` + name + `"]}`}
+		if err := r.store.SetInventory(r.t.Context(), id, made); err != nil {
+			r.t.Fatal(err)
+		}
+	}
 	port := acl.Override{Port: acl.Port{Protocol: acl.TCP, From: 4711, To: 4711}, Label: v.label, Allowed: true}
 	if _, err := r.manager.SetPorts(r.t.Context(), d.ID, 0, []acl.Override{port}, store.Actor{Name: v.person}); err != nil {
 		r.t.Fatal(err)
 	}
-	v.words = []string{v.site, v.person, v.label, d.Hostname, v.waiting.Hostname, d.ID, v.waiting.ID, d.Pin, v.tunnel, st.VirtualIP.String() + "<", `"` + st.VirtualIP.String() + `"`}
+	v.words = []string{v.site, v.person, v.label, "cpu-" + name, "limit-" + name, d.Hostname, v.waiting.Hostname, d.ID, v.waiting.ID, d.Pin, v.tunnel, st.VirtualIP.String() + "<", `"` + st.VirtualIP.String() + `"`}
 	v.ids = []string{d.ID, v.waiting.ID, v.tunnel, v.operator.ID, v.session}
 	return v
 }

@@ -2,6 +2,7 @@
 package handlers
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"log/slog"
 	"net"
@@ -10,10 +11,12 @@ import (
 	"os"
 	"time"
 
+	"borealis/agent/release"
 	"borealis/agent/wire"
 	"borealis/handlers/access"
 	"borealis/handlers/factor"
 	"borealis/handlers/oidc"
+	"borealis/static/downloads"
 	"borealis/store"
 	"borealis/tunnel"
 	"borealis/tunnel/keys"
@@ -55,6 +58,14 @@ type Config struct {
 	OIDC *oidc.Config
 	// Checkpoints is the file that the audit trail's signer keeps, for verifying it. Empty: only those in the database are looked at.
 	Checkpoints string
+	// Downloads are the agents that the engine hands out. Nil means the ones that the
+	// program was built with.
+	Downloads *downloads.Set
+	// Publisher is whose signed releases of the agent devices are offered. Nil means the one
+	// that the program was built for.
+	Publisher ed25519.PublicKey
+	// Drivers are what the engine keeps for the agents on Windows. Nil is none.
+	Drivers *downloads.Drivers
 	// Demo says so on the pages' version.
 	Demo bool
 	// Logger gets failed requests and attacks. Nil is silent.
@@ -66,6 +77,7 @@ type Server struct {
 	config  Config
 	log     *slog.Logger
 	hosts   map[string]bool
+	carried carriedRelease
 	streams streams
 	access  enforcer
 	door    door
@@ -82,6 +94,9 @@ type Server struct {
 	tokens     *throttle // unknown API tokens by address
 	enrolments *throttle // wrong enrolment codes by address
 	wrongCodes *budget   // wrong enrolment codes altogether
+
+	downloads      *crowd // by source
+	agentDownloads *crowd // by device
 
 	needs    map[string]access.Right // what each route asks for, by method and pattern
 	mux      *chi.Mux                // the operators' routes
@@ -104,6 +119,12 @@ func New(c Config) (*Server, error) {
 			c.Hosts = append(c.Hosts, name)
 		}
 	}
+	if c.Downloads == nil {
+		c.Downloads = downloads.Embedded()
+	}
+	if c.Publisher == nil {
+		c.Publisher, _ = release.Publisher()
+	}
 	if c.PublicAddress == nil {
 		address := net.JoinHostPort(c.Hosts[0], "443")
 		c.PublicAddress = func() string { return address }
@@ -115,8 +136,12 @@ func New(c Config) (*Server, error) {
 		tokens:     newThrottle(nameBurst),
 		enrolments: newThrottle(sourceBurst),
 		wrongCodes: newBudget(wrongCodesPerHour),
+
+		downloads:      newCrowd(maxDownloads, maxSourceDownloads),
+		agentDownloads: newCrowd(maxAgentDownloads, maxDeviceDownloads),
 	}
 	s.refusals.summary = s.recordMoreRefusals
+	s.carried = c.readRelease()
 	var err error
 	if s.signIns, err = newSignIns(c); err != nil {
 		return nil, err

@@ -223,8 +223,12 @@ func (k *terminalSocket) checkSession(ctx context.Context, signedIn *store.Sessi
 func (k *terminalSocket) outcome(ctx context.Context) error {
 	status, err := k.terminal.Exit()
 	var signal *terminal.SignalError
+	var none *terminal.RefusedError
+	if errors.As(err, &none) {
+		return &parting{message: terminalExit{"exit", status, sentence(none.Why) + "."}, code: websocket.StatusNormalClosure}
+	}
 	if err == nil || errors.As(err, &signal) {
-		return &parting{message: terminalExit{"exit", status}, code: websocket.StatusNormalClosure}
+		return &parting{message: terminalExit{Type: "exit", Status: status}, code: websocket.StatusNormalClosure}
 	}
 	if k.shellClosed(ctx) {
 		return refused(refuse(codePortClosed, "The port of the shell was closed for this device."))

@@ -73,7 +73,7 @@ func TestTerminalFirstMessage(t *testing.T) {
 		{"another session's", hello(bob.ticket(d.ID)), websocket.MessageText, codeBadTicket},
 		{"a used one", hello(used), websocket.MessageText, codeBadTicket},
 		{"rubbish", "x", websocket.MessageText, codeMalformed},
-		{"unknown field", `{"ticket":"x","shell":"cmd"}`, websocket.MessageText, codeMalformed},
+		{"unknown field", `{"ticket":"x","colour":"red"}`, websocket.MessageText, codeMalformed},
 		{"binary", hello(ann.ticket(d.ID)), websocket.MessageBinary, codeMalformed},
 		{"no tunnel", hello(ann.ticket(d.ID)), websocket.MessageText, codeDown},
 	} {

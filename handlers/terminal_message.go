@@ -18,6 +18,7 @@ type terminalHello struct {
 	Ticket   string `json:"ticket"`
 	Tab      string `json:"tab"`      // the browser tab, as in Borealis-Tab
 	Terminal string `json:"terminal"` // the terminal to go on with; "" = a new one
+	Shell    string `json:"shell"`    // that a new one shall run: powershell, pwsh, cmd; "" = the device's own
 	Offset   int64  `json:"offset"`   // of the first byte wanted; -1 = all that is still there
 	Cols     int    `json:"cols"`
 	Rows     int    `json:"rows"`
@@ -67,6 +68,8 @@ type (
 	terminalExit struct {
 		Type   string `json:"type"`   // exit: the shell has ended
 		Status int    `json:"status"` // -1 when a signal ended it
+		// Refusal is why the device started none, or "".
+		Refusal string `json:"refusal,omitempty"`
 	}
 	terminalEnded struct {
 		Type   string `json:"type"` // ended: the tunnel has

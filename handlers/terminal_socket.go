@@ -232,9 +232,12 @@ func (k *terminalSocket) awaitTunnel(ctx context.Context) error {
 func (k *terminalSocket) open(ctx context.Context, hello terminalHello) (resumed bool, err error) {
 	begun := time.Now()
 	t, resumed, err := k.server.config.Manager.Terminal(ctx, k.holder, tunnel.TerminalRequest{
-		TunnelID: k.tunnel, TerminalID: hello.Terminal, Cols: hello.Cols, Rows: hello.Rows,
+		TunnelID: k.tunnel, TerminalID: hello.Terminal, Shell: hello.Shell, Cols: hello.Cols, Rows: hello.Rows,
 		Permit: func(ctx context.Context) error { return k.server.stepUp(ctx, k.p) },
 	})
+	if errors.Is(err, tunnel.ErrShell) {
+		err = invalid("shell", "%s.", sentence(err.Error()))
+	}
 	if err != nil {
 		if ctx.Err() == nil && problemOf(err).Code == codeInternal {
 			k.server.log.ErrorContext(ctx, "terminal_failed", "tunnel", k.tunnel, "agent", k.device, "err", err)

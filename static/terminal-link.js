@@ -15,7 +15,7 @@ const refused = 1008; // close code: policy
 
 export class Link {
   // size() → {cols, rows} of the screen
-  // on: step(name, ms), hello(message), bytes(chunk), idle(seconds), exit(status), ended(reason),
+  // on: step(name, ms), hello(message), bytes(chunk), idle(seconds), exit(status, refusal), ended(reason),
   //     refused({code, detail, hint}), lost(seconds until the next try), trying(), rtt(ms), signIn()
   constructor({ device, tab, size, on }) {
     Object.assign(this, { device, tab, size, on });
@@ -36,11 +36,12 @@ export class Link {
     this.over = false;
   }
 
-  // start opens a shell, or finds one again by its name.
-  start(terminal = "") {
+  // start opens a shell, of a kind when one is named, or finds one again by its name.
+  start(terminal = "", shell = "") {
     this.close();
     this.reset();
     this.terminal = terminal;
+    this.shell = shell;
     this.connect();
   }
 
@@ -117,7 +118,7 @@ export class Link {
       else this.lose();
     };
     if (socket.readyState !== WebSocket.OPEN) return this.lose();
-    this.tell({ ticket, tab: this.tab, terminal: this.terminal, offset: this.offset, ...this.size() });
+    this.tell({ ticket, tab: this.tab, terminal: this.terminal, shell: this.shell, offset: this.offset, ...this.size() });
   }
 
   hear(message) {
@@ -135,7 +136,7 @@ export class Link {
       case "idle":
         return this.on.idle(message.remaining);
       case "exit":
-        return this.finish(() => this.on.exit(message.status));
+        return this.finish(() => this.on.exit(message.status, message.refusal));
       case "ended":
         return this.finish(() => this.on.ended(message.reason));
       case "error":

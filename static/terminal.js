@@ -42,7 +42,7 @@ class DeviceTerminal {
         idle: (seconds) => this.idle(seconds),
         rtt: (ms) => { byId("terminal-rtt").textContent = `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`; },
         lost: (seconds) => this.lost(seconds),
-        exit: (status) => this.end(status === 0 ? "The shell has ended." : `The shell has ended with status ${status}.`, ""),
+        exit: (status, refusal) => this.exited(status, refusal),
         ended: (reason) => this.ended(reason),
         refused: (problem) => this.refused(problem),
       },
@@ -66,6 +66,7 @@ class DeviceTerminal {
     await this.screen.open();
     this.resized(this.screen.term.cols, this.screen.term.rows, false);
     this.section.addEventListener("click", (event) => this.click(event));
+    this.chooseShell();
     document.addEventListener("borealis:changed", () => this.look());
     document.addEventListener("fullscreenchange", () => this.fullscreenChanged());
     document.addEventListener("htmx:beforeRequest", (event) => {
@@ -135,7 +136,7 @@ class DeviceTerminal {
     this.idle(Infinity);
     this.be("connecting");
     this.screen.fit();
-    this.link.start(known.id);
+    this.link.start(known.id, this.choice?.value);
   }
 
   remember() {
@@ -207,6 +208,12 @@ class DeviceTerminal {
     } else {
       this.remark(`The engine does not answer. Next try in ${seconds} s.`);
     }
+  }
+
+  // exited says how the shell ended, or why there was none.
+  exited(status, refusal) {
+    if (refusal) return this.end(refusal, "", "error");
+    this.end(status === 0 ? "The shell has ended." : `The shell has ended with status ${status}.`, "");
   }
 
   // ended puts an end reason of the engine in words.
@@ -301,6 +308,19 @@ class DeviceTerminal {
       case "keep": return this.link.keepOpen(), this.screen.focus();
       case "restart": return this.restart();
     }
+  }
+
+  // chooseShell lets a person choose what runs in the next terminal, on devices that
+  // have more than one shell.
+  chooseShell() {
+    this.choice = byId("terminal-shell");
+    if (!this.choice) return;
+    const usual = localStorage.getItem("terminal.shell") ?? "";
+    if ([...this.choice.options].some((option) => option.value === usual)) this.choice.value = usual;
+    this.choice.addEventListener("change", () => {
+      localStorage.setItem("terminal.shell", this.choice.value);
+      if (["connected", "reconnecting"].includes(this.state)) this.remark(`Next: ${this.choice.selectedOptions[0].text}, when this shell has ended.`);
+    });
   }
 
   // Several lines run as they arrive: that is asked for first.

@@ -138,6 +138,7 @@ func TestKindsHaveWords(t *testing.T) {
 		"terminal_closed", "ports_changed", "port_override_expired", "ports_mismatch", "agent_online", "agent_offline", "firewall_repaired",
 		"firewall_lost", "firewall_restored", "sign_in_failed", "signed_out", "session_revoked", "audit_exported", "audit_verified", "audit_broken",
 		"syslog_gap", "records_lost", "token_refused", "verification_failed", "enrolment_refused",
+		"agent_update_offered", "agent_updated", "agent_update_failed", "agent_update_rolled_back",
 	} {
 		if words, _ := doing(Event{Kind: kind}); words == strings.ReplaceAll(kind, "_", " ") && !slices.Contains(already, kind) {
 			t.Errorf("%s has no words of its own", kind)

@@ -121,6 +121,7 @@ func cannedDevice(tab string) Device {
 		AgentVersion: "1.2.3", Link: "wireguard-nt", Pin: strings.Repeat("mfrgg", 10) + "ab", Site: "Oslo / Finance", State: "active",
 		CreatedAt: now.Add(-80 * time.Hour), LastSeen: now, Online: true, OnlineSince: now.Add(-3 * time.Hour), Address: "203.0.113.24:51022",
 		VirtualIP: "10.255.0.42", Tunnel: cannedTunnel(), Attached: true, CanManage: true, Allowed: cannedAllowed(), Ports: cannedPorts(), Events: cannedEvents(), Older: 6,
+		Inventory: cannedInventory(), Update: UpdateNote{Available: "1.3.0"},
 	}
 }
 
@@ -133,6 +134,8 @@ func hostileDevice(tab string) Device {
 	v.Tunnel.Operators = []Attached{{Name: hostile}, {Name: hostile}, {Name: "jon"}}
 	v.Tunnel.Steps = []Step{{Name: hostile, At: now, Detail: hostile}, {Name: "up", At: now}}
 	v.Allowed, v.Ports = []Port{{hostile, hostile}}, hostilePorts()
+	v.Inventory = hostileInventory()
+	v.Update = UpdateNote{Available: hostile, Version: hostile, Outcome: "failed", Detail: hostile, At: now}
 	return v
 }
 
@@ -156,6 +159,8 @@ func cannedEnrolment() Enrolment {
 			{ID: "c2", Uses: 1, Used: 1, AutoApprove: true, CreatedBy: "jon", CreatedAt: now, ExpiresAt: now.Add(time.Hour)},
 			{ID: "c3", Uses: 1, CreatedBy: "jon", CreatedAt: now.Add(-9 * time.Hour), ExpiresAt: now.Add(-time.Hour)},
 		},
+		Address: "[::1]:8443", Agents: cannedAgents(),
+		Drivers: []KeptDriver{{Arch: "amd64", Size: 1 << 20, SHA256: strings.Repeat("d", 64)}, {Arch: "arm64", Problem: hostile}, {Arch: hostile}},
 	}
 }
 
@@ -172,6 +177,7 @@ func cannedPages() map[string]templ.Component {
 	hostileSearch.Query, hostileSearch.Page = hostile, 2
 	down, pending, lost, joined, ended, linux := cannedDevice(TabSummary), cannedDevice(TabSummary), cannedDevice(TabShell), cannedDevice(TabShell), cannedDevice(TabSummary), cannedDevice(TabShell)
 	down.Tunnel, down.Attached, down.Events, down.Allowed, down.Ports = Tunnel{}, false, nil, nil, Ports{}
+	down.Inventory = Inventory{}
 	pending.State, pending.Tunnel, pending.Attached = "pending", Tunnel{}, false
 	lost.Online, lost.Tunnel, lost.Attached, lost.LastSeen = false, Tunnel{}, false, time.Time{}
 	joined.Attached = false
@@ -230,6 +236,9 @@ func cannedParts() map[string]templ.Component {
 		"head":          DeviceHead(hostileDevice(TabSummary)),
 		"tunnel card":   TunnelCard(hostileDevice(TabSummary)),
 		"recent":        RecentActivity(hostileDevice(TabSummary)),
+		"hardware":      HardwareCard(hostileDevice(TabSummary)),
+		"own policy":    OwnPolicy(hostileDevice(TabSummary)),
+		"update":        AgentUpdate(hostileDevice(TabSummary)),
 		"start":         TerminalStart(hostileDevice(TabSummary)),
 		"enrolment":     EnrolmentPanel(cannedEnrolment()),
 		"toast":         Toast(Note{Kind: "err", Text: hostile, Hint: hostile}),
@@ -243,4 +252,13 @@ func cannedParts() map[string]templ.Component {
 	maps.Copy(all, cannedSignInParts())
 	maps.Copy(all, cannedAuditParts())
 	return all
+}
+
+// cannedAgents are what a build puts into an engine.
+func cannedAgents() []CarriedAgent {
+	return []CarriedAgent{
+		{Name: "borealis-agent-windows-amd64.exe", OS: "windows", Arch: "amd64", Size: 14 << 20, SHA256: strings.Repeat("a1", 32)},
+		{Name: "borealis-agent-windows-arm64.exe", OS: "windows", Arch: "arm64", Size: 13 << 20, SHA256: strings.Repeat("b2", 32)},
+		{Name: "borealis-agent-linux-amd64", OS: "linux", Arch: "amd64", Size: 14 << 20, SHA256: strings.Repeat("c3", 32)},
+	}
 }

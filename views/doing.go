@@ -43,6 +43,14 @@ func deviceDoing(e Event) (text, kind string) {
 		return "came online", "ok"
 	case "agent_offline":
 		return "went offline", "idle"
+	case "agent_update_offered":
+		return "told the agent to update itself to", "info"
+	case "agent_updated":
+		return "updated itself to", "ok"
+	case "agent_update_failed":
+		return "did not update itself to", "err"
+	case "agent_update_rolled_back":
+		return "went back from", "err"
 	case "code_created":
 		return "made an enrolment code", "info"
 	case "code_removed", "code_deleted":
@@ -161,7 +169,7 @@ func downKind(reason string) string {
 	switch reason {
 	case "operator_disconnect", "operator_left", "operator_force_stop", "engine_shutdown", "agent_shutdown":
 		return "idle"
-	case "idle_timeout", "max_duration", "agent_busy", "engine_restart", "device_locked", "operator_locked":
+	case "idle_timeout", "max_duration", "agent_busy", "engine_restart", "device_locked", "operator_locked", "local_policy":
 		return "warn"
 	}
 	return "err"

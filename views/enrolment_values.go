@@ -17,6 +17,26 @@ type Enrolment struct {
 	Wrong     WrongCodes
 	Sites     SiteLocks
 	Queue     Queue
+
+	Address string         // host:port that machines reach the engine at
+	Agents  []CarriedAgent // that the engine hands out, those for Windows first
+	Drivers []KeptDriver   // one for each processor; shown to those who can manage
+}
+
+// CarriedAgent is the agent for one kind of machine, as a file that the engine carries.
+type CarriedAgent struct {
+	Name     string // of the file
+	OS, Arch string // as Go names them
+	Size     int64  // bytes
+	SHA256   string
+}
+
+// KeptDriver is what an administrator gave the engine for the agents on Windows.
+type KeptDriver struct {
+	Arch    string // as Go names it
+	Size    int64  // bytes; 0 = there is none
+	SHA256  string
+	Problem string // why the file that is there is of no use, as a sentence; "" = it is of use, or there is none
 }
 
 // Code is one enrolment code in the list; its secret is not known any more.

@@ -97,6 +97,8 @@ type Device struct {
 	Older        int64 // activity tab: id to ask with ?before= for more; 0 = no more
 	Before       int64 // activity tab: the ?before= this page was asked with; 0 = newest
 	Standing     Standing
+	Update       UpdateNote
+	Inventory    Inventory
 }
 
 // Tunnel is one tunnel of a device.

@@ -27,6 +27,8 @@ func endReason(reason string) phrase {
 		return phrase{"the agent still held another tunnel", "Wait a minute, then connect again."}
 	case "token_rejected":
 		return phrase{"the agent refused the tunnel's token", "Compare the clocks of the engine and the device."}
+	case "local_policy":
+		return phrase{"the device's own policy does not allow it now", "Device Details has what that policy says; only the device's owner can change it."}
 	case "start_timeout":
 		return phrase{"the agent did not answer in time", "Its connection may have gone stale; connect again in half a minute."}
 	case "handshake_timeout":
@@ -57,7 +59,7 @@ func endReasons() []string {
 	return []string{
 		"operator_disconnect", "operator_left", "operator_force_stop", "idle_timeout", "max_duration", "agent_lost",
 		"agent_shutdown", "agent_busy", "token_rejected", "start_timeout", "handshake_timeout", "device_revoked",
-		"device_locked", "operator_locked", "engine_shutdown", "engine_restart", "firewall_lost", "internal_error",
+		"device_locked", "operator_locked", "engine_shutdown", "engine_restart", "firewall_lost", "internal_error", "local_policy",
 	}
 }
 
