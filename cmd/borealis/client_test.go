@@ -26,6 +26,7 @@ type client struct {
 	token  string // API token; empty = the session cookie counts
 	http   *http.Client
 	device string
+	shell  string // that new terminals ask for; empty = the device's own
 
 	mu     sync.Mutex
 	bodies bytes.Buffer // all that the engine sent, for the search for secrets
@@ -202,7 +203,11 @@ func (c *client) terminal(ctx context.Context, id string, offset int64) *term {
 	conn.SetReadLimit(1 << 20)
 	w := &term{t: c.t, client: c, conn: conn}
 	c.t.Cleanup(func() { conn.CloseNow() })
-	w.send(ctx, map[string]any{"ticket": ticket.Ticket, "tab": "tab-of-the-test", "terminal": id, "offset": offset, "cols": 100, "rows": 30})
+	open := map[string]any{"ticket": ticket.Ticket, "tab": "tab-of-the-test", "terminal": id, "offset": offset, "cols": 100, "rows": 30}
+	if c.shell != "" {
+		open["shell"] = c.shell
+	}
+	w.send(ctx, open)
 	for {
 		m := w.next(ctx)
 		switch m["type"] {

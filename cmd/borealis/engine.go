@@ -16,8 +16,10 @@ import (
 	"syscall"
 	"time"
 
+	"borealis/agent/wire"
 	"borealis/handlers"
 	"borealis/handlers/oidc"
+	"borealis/static/downloads"
 	"borealis/store"
 	"borealis/store/audit"
 	"borealis/tunnel"
@@ -125,9 +127,14 @@ func startEngine(ctx context.Context, c engineConfig) (_ *engine, err error) {
 	if err = e.store.SetSetting(ctx, addressSetting, e.agentAddress()); err != nil {
 		return nil, fmt.Errorf("record the engine's address: %w", err)
 	}
+	drivers, err := downloads.OpenDrivers(string(c.data), c.log)
+	if err != nil {
+		return nil, &hintError{err, "the engine's user must be able to write to the data root " + string(c.data)}
+	}
 	e.manager, err = tunnel.Open(ctx, tunnel.Config{
 		Store: e.store, Keys: e.keys, Pool: c.pool, PublicEndpoint: c.publicEndpoint, Idle: c.idle, Logger: c.log,
 		Link: wg.Config{Mode: c.link, Name: c.linkName, ListenPort: c.udpPort}, HostUsers: c.hostUsers,
+		Driver: func(arch string) *wire.File { return driverFile(drivers, arch) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the tunnel manager: %w", err)
@@ -136,6 +143,7 @@ func startEngine(ctx context.Context, c engineConfig) (_ *engine, err error) {
 		Store: e.store, Manager: e.manager, Keys: e.keys, Hosts: e.names(), PublicAddress: e.agentAddress,
 		Version: version(), Demo: c.demo, Logger: c.log,
 		Box: box, StepUp: c.stepUp, TrustedProxies: c.proxies, OIDC: c.oidc, Checkpoints: c.data.checkpoints(),
+		Drivers: drivers,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the console: %w", err)
@@ -148,6 +156,15 @@ func startEngine(ctx context.Context, c engineConfig) (_ *engine, err error) {
 	go func() { e.served <- e.server.Serve(tls.NewListener(guarded, e.handlers.TLSConfig())) }()
 	c.log.InfoContext(ctx, "engine_started", "addr", e.listener.Addr().String())
 	return e, nil
+}
+
+// driverFile is the driver for a processor as agents are told of it, or nil.
+func driverFile(drivers *downloads.Drivers, arch string) *wire.File {
+	f, err := drivers.For(arch)
+	if err != nil {
+		return nil
+	}
+	return &wire.File{SHA256: f.SHA256, Size: f.Size}
 }
 
 // healthy answers whether the engine can do its work: its database is in reach.

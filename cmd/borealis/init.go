@@ -8,6 +8,7 @@ import (
 
 	"borealis/handlers"
 	"borealis/handlers/access"
+	"borealis/static/downloads"
 	"borealis/store"
 	"borealis/tunnel/keys"
 )
@@ -70,6 +71,9 @@ func initialise(ctx context.Context, root dataRoot, operator string, sealed seal
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost"
+	}
+	if _, err := downloads.OpenDrivers(string(root), nil); err != nil {
+		return "", err
 	}
 	if _, err := keys.OpenEngine(root.certificates(), []string{"localhost", "127.0.0.1", "::1", host}, box); err != nil {
 		return "", fmt.Errorf("make the engine's keys: %w", err)

@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"borealis/agent/release"
 )
 
 func main() {
@@ -109,8 +111,12 @@ func (c *console) version(context.Context, []string) error {
 	return err
 }
 
-// version is the module version that the binary was built from.
+// version is the release that the binary was built for, or else the module version that it
+// was built from.
 func version() string {
+	if v := release.Version(); v != "" {
+		return v
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version
 	}

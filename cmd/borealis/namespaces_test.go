@@ -115,11 +115,22 @@ func (f *fleet) startAgent(m *machine) {
 	})
 }
 
+// Limits of waiting, of what is not a matter of speed.
+const (
+	usual  = 30 * time.Second
+	longer = 4 * time.Minute
+)
+
 func (f *fleet) eventually(what string, done func() bool) {
+	f.t.Helper()
+	f.eventuallyIn(usual, what, done)
+}
+
+func (f *fleet) eventuallyIn(limit time.Duration, what string, done func() bool) {
 	f.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(30 * time.Second); !done(); {
+	for limit := time.After(limit); !done(); {
 		select {
 		case <-tick.C:
 		case <-limit:
