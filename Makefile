@@ -4,8 +4,13 @@ export GOTOOLCHAIN := local
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE := $(shell command -v gcc >/dev/null && echo -race)
 TESTFLAGS ?=
-LDFLAGS := -s -w
+# What a build calls itself, and its place in the order of releases: that of its commit.
+VERSION ?= 0.1.0
+SEQUENCE ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 TOOL := go tool -modfile=.ci/tools.mod
+
+# What is tested as a Windows program.
+WINDOWS := ./agent/... ./tunnel/keys/... ./tunnel/token ./tunnel/wg ./cmd/borealis-agent
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,11 +21,21 @@ demo: ## run the main job on this machine: engine, agent and terminal in one pro
 dev: ## run the demo with live reload: a change of a .templ or .go file restarts it
 	go tool templ generate --watch --proxy=https://127.0.0.1:8443 --cmd="go run ./cmd/borealis demo --data .ci/out/dev"
 
-build: ## build bin/borealis and bin/borealis-agent, and the agent for Windows
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/borealis ./cmd/borealis-agent
-	for arch in amd64 arm64; do \
-	  CGO_ENABLED=0 GOOS=windows GOARCH=$$arch go build -trimpath -ldflags "$(LDFLAGS)" -o bin/borealis-agent-$$arch.exe ./cmd/borealis-agent || exit 1; \
-	done
+build: agents ## build bin/borealis, with the agents for Windows and Linux inside, and the agents themselves
+	CGO_ENABLED=0 go build -trimpath -ldflags "$$(cat .ci/out/ldflags)" -o bin/ ./cmd/borealis
+	cp static/downloads/files/borealis-agent-* bin/
+	cp static/downloads/files/borealis-agent-linux-amd64 bin/borealis-agent
+
+agents: ## build the agents that the engine hands out
+	@mkdir -p .ci/out
+	VERSION=$(VERSION) SEQUENCE=$(SEQUENCE) .ci/dist/agents
+
+release: build ## what is published, in dist/: RELEASE_KEY=FILE signs updates, CODESIGN_CERT and CODESIGN_KEY sign programs
+	rm -rf dist && mkdir dist
+	cp bin/borealis dist/borealis-linux-amd64
+	cp static/downloads/files/borealis-agent-* dist/
+	VERSION=$(VERSION) .ci/dist/msi dist/borealis-agent-windows-amd64.exe dist/borealis-agent-windows-amd64.msi
+	cd dist && sha256sum * >SHA256SUMS
 
 test: ## run every test; what this machine lacks is skipped with a reason
 	go test $(RACE) $(TESTFLAGS) ./...
@@ -33,6 +48,9 @@ test-kernel: ## run the kernel backend, and the port table and the whole job on 
 	CGO_ENABLED=0 go test -c -tags kernel -o .ci/out/netfilter.test ./acl/netfilter
 	.ci/kernel/run.sh ".ci/out/wg.test ^TestKernel" ".ci/out/netfilter.test ^TestKernelTable$$" ".ci/out/job.test ^TestKernelJob$$"
 
+test-windows: ## run the agent's unit tests as Windows programs, under Wine
+	.ci/wine/test -count=1 $(TESTFLAGS) $(WINDOWS)
+
 bench: ## measure speed and memory; writes docs/benchmarks.md
 	.ci/bench
 
@@ -42,7 +60,7 @@ lint: ## format, generated code, linters for both systems, dead code
 	go mod tidy -diff
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
 	lint=$$($(TOOL) -n golangci-lint) && GOOS=windows $$lint run --allow-parallel-runners --tests=false ./agent/... ./tunnel/wg/... ./tunnel/keys/... ./tunnel/token/... ./cmd/borealis-agent/...
-	GOOS=windows GOARCH=arm64 go vet ./agent/... ./tunnel/wg/... ./cmd/borealis-agent/...
+	for arch in amd64 arm64; do GOOS=windows GOARCH=$$arch go vet $(WINDOWS) || exit 1; done
 	@dead=$$($(TOOL) deadcode -test ./...) && echo "$$dead" && test -z "$$dead"
 
 check: lint test ## what has to be green before a commit
@@ -53,4 +71,4 @@ fuzz: ## fuzz whatever parses bytes from outside, 20 s a target
 vendor-update: ## fetch the browser files again (maintainers only, needs npm)
 	static/vendor-update.sh
 
-.PHONY: help demo dev build test test-kernel bench lint check fuzz vendor-update
+.PHONY: help demo dev build agents release test test-kernel test-windows bench lint check fuzz vendor-update
