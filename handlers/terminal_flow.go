@@ -222,12 +222,10 @@ func (k *terminalSocket) checkSession(ctx context.Context, signedIn *store.Sessi
 // outcome is how the page learns what ended the terminal: the shell, or the tunnel.
 func (k *terminalSocket) outcome(ctx context.Context) error {
 	status, err := k.terminal.Exit()
-	var signal *terminal.SignalError
-	var none *terminal.RefusedError
-	if errors.As(err, &none) {
+	if none, is := errors.AsType[*terminal.RefusedError](err); is {
 		return &parting{message: terminalExit{"exit", status, sentence(none.Why) + "."}, code: websocket.StatusNormalClosure}
 	}
-	if err == nil || errors.As(err, &signal) {
+	if _, signalled := errors.AsType[*terminal.SignalError](err); err == nil || signalled {
 		return &parting{message: terminalExit{Type: "exit", Status: status}, code: websocket.StatusNormalClosure}
 	}
 	if k.shellClosed(ctx) {
