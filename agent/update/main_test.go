@@ -170,14 +170,20 @@ func kill(path string) error {
 
 func runningPath(data string) string { return filepath.Join(data, "running") }
 
-// note writes a line for the test.
+// note writes a line for the test, which may be reading the file at the moment.
 func note(data, line string) {
-	f, err := os.OpenFile(filepath.Join(data, "notes"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		panic(err)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for range 1000 {
+		f, err := os.OpenFile(filepath.Join(data, "notes"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err == nil {
+			defer f.Close()
+			fmt.Fprintln(f, line)
+			return
+		}
+		<-again.C
 	}
-	defer f.Close()
-	fmt.Fprintln(f, line)
+	panic("the notes cannot be written")
 }
 
 // partOf reads what is appended to a program.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -86,48 +85,6 @@ func TestEngineKeysAreStable(t *testing.T) {
 	}
 	if err := first.Web.Leaf.VerifyHostname("localhost"); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestKeyFilesAreForTheirOwnerAlone(t *testing.T) {
-	t.Parallel()
-	if runtime.GOOS == "windows" {
-		t.Skip("Windows has access lists and no modes")
-	}
-	dir, _ := newEngine(t)
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		want := fs.FileMode(0o600)
-		if d.IsDir() {
-			want = 0o700
-		}
-		if got := info.Mode().Perm(); got != want {
-			t.Errorf("%s has mode %04o, want %04o", path, got, want)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"identity.key", "token.key", "audit.key", "web.key", "VPN_Server/wireguard.key"} {
-		path := filepath.Join(dir, name)
-		for _, mode := range []fs.FileMode{0o640, 0o604, 0o620} {
-			if err := os.Chmod(path, mode); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := keys.OpenEngine(dir, nil, box); err == nil || !strings.Contains(err.Error(), "can be used by others") {
-				t.Errorf("%s with mode %04o: %v, want a refusal", name, mode, err)
-			}
-		}
-		if err := os.Chmod(path, 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

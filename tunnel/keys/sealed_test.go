@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,22 +155,6 @@ func TestSealingGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
-func TestPlainFilesThatOthersMayReadAreRefused(t *testing.T) {
-	t.Parallel()
-	dir, _ := newEngine(t)
-	plain(t, dir)
-	if err := os.Chmod(filepath.Join(dir, "token.key"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	before := tree(t, dir)
-	if _, err := keys.OpenEngine(dir, nil, box); err == nil || !strings.Contains(err.Error(), "can be used by others") {
-		t.Errorf("a file that others may read: %v", err)
-	}
-	if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
-		t.Errorf("files changed (-before +after):\n%s", diff)
-	}
-}
-
 // TestWrongSealKeyMakesNoNewKey is failure F23: a lost, wrong or swapped seal key
 // stops the engine with an explanation, and what is there stays.
 func TestWrongSealKeyMakesNoNewKey(t *testing.T) {
@@ -259,24 +242,6 @@ func TestAuditKeyIsVouchedFor(t *testing.T) {
 	for name, tt := range tests {
 		if err := tt.key.Check(e.Identity.Public()); (err == nil) != tt.ok {
 			t.Errorf("%s: %v, want ok %v", name, err, tt.ok)
-		}
-	}
-}
-
-func TestSealedFilesKeepTheirModes(t *testing.T) {
-	t.Parallel()
-	dir, _ := newEngine(t)
-	plain(t, dir)
-	if _, err := keys.OpenEngine(dir, nil, box); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range keyFiles {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := info.Mode().Perm(); got != fs.FileMode(0o600) {
-			t.Errorf("%s has mode %04o", name, got)
 		}
 	}
 }
