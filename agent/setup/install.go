@@ -32,6 +32,7 @@ func Install(ctx context.Context, c Config) (Report, error) {
 		{"preflight", i.preflight},
 		{"folders", i.folders},
 		{"stop", i.stop},
+		{"update", i.update},
 		{"program", i.program},
 		{"event source", i.source},
 		{"service", i.service},
@@ -59,12 +60,13 @@ type installer struct {
 	stamp   string // Makes names unique.
 	report  Report
 
-	differs bool          // The program is not there, or another one.
-	unknown bool          // The device has to be enrolled.
-	running bool          // The service ran before.
-	aside   string        // Where the program that was there is, or "".
-	before  service.State // Of the service, before it was changed.
-	changed bool          // The service was.
+	differs    bool          // The program is not there, or another one.
+	unknown    bool          // The device has to be enrolled.
+	running    bool          // The service ran before.
+	superseded string        // Where the state of an update is that was given up, or "".
+	aside      string        // Where the program that was there is, or "".
+	before     service.State // Of the service, before it was changed.
+	changed    bool          // The service was.
 }
 
 // failed writes a failure to the event log, if there is one: the source is usually not

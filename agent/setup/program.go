@@ -50,6 +50,9 @@ func (i *installer) program(context.Context) (string, func(context.Context) erro
 // tidy removes the program that was moved aside. It never fails: Windows removes what is
 // in use when it starts the next time.
 func (i *installer) tidy(context.Context) (string, func(context.Context) error, error) {
+	if i.superseded != "" {
+		_ = os.Remove(i.superseded) // nobody reads it
+	}
 	if i.aside == "" {
 		return idle, nil, nil
 	}
