@@ -74,6 +74,7 @@ type Agent struct {
 	out     chan<- wire.FromAgent // To the engine; nil without a channel.
 	drop    func(error)           // Ends the channel of out.
 	current *session              // The newest tunnel; nil when there is none.
+	rest    *time.Timer           // Runs after a tunnel; nil before the first.
 	last    wire.Stopped          // The last tunnel that ended by itself.
 	closing bool
 }

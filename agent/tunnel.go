@@ -63,6 +63,7 @@ func (a *Agent) begin(life context.Context, c *connection, m wire.Start) (reason
 		s.before = a.current.done
 	}
 	a.current = s
+	a.wakeLocked()
 	a.tunnels.Go(func() { a.hold(ctx, s) })
 	return "", nil
 }
@@ -142,6 +143,7 @@ func (a *Agent) over(s *session, err error) {
 	a.endLocked(s, wire.LinkFailed)
 	if a.current == s {
 		a.current = nil
+		a.restLocked()
 	}
 	stopped := wire.Stopped{Tunnel: s.id, Reason: s.reason}
 	if !s.told && !failed {
@@ -168,6 +170,9 @@ func (a *Agent) shutDown() {
 	}
 	a.mu.Unlock()
 	a.tunnels.Wait()
+	a.mu.Lock()
+	a.wakeLocked()
+	a.mu.Unlock()
 }
 
 // refuse tells the engine, and the log, why no tunnel came of a start.

@@ -43,6 +43,11 @@ func BenchmarkMainJob(b *testing.B) {
 		figures = append(figures, p.echo(ctx, 2000), p.throughput(ctx, 200<<20), p.interrupt(ctx, 20))
 		figures = append(figures, p.locks(ctx, 40))
 	}
+	ended := p.client.do(ctx, http.MethodDelete, "/api/tunnel/disconnect?force=true&device_id="+p.client.device, nil, nil)
+	if ended != http.StatusOK {
+		b.Fatalf("disconnect: %d", ended)
+	}
+	<-time.After(7 * time.Second) // the agent gives its memory back a while after the tunnel
 	figures = append(figures,
 		figure{"engine, resident, after all of this", fmt.Sprintf("%.0f MiB", rss(b, p.engine.Process.Pid))},
 		figure{"agent, resident, after all of this", fmt.Sprintf("%.0f MiB", rss(b, p.agent.Process.Pid))})
