@@ -59,24 +59,32 @@ type Agent struct {
 	nudged  chan struct{} // Holds one when somebody nudged.
 	changed chan struct{} // Holds one when the status has changed.
 
-	data    string // The data root.
-	mode    wg.Mode
-	plane   *dataplane // What tunnels stand on; opened by Run.
-	limits  *limits.Policy
-	looking chan struct{}  // Holds one token: who has it asks the device what it is made of.
-	tunnels sync.WaitGroup // One for each session's goroutine.
-	updates updates
+	data     string // The data root.
+	mode     wg.Mode
+	plane    *dataplane // What tunnels stand on; opened by Run.
+	limits   *limits.Policy
+	skipped  failures // Of addresses, for the goroutine that dials.
+	reporter reporter
+	tunnels  sync.WaitGroup // One for each session's goroutine.
+	updates  updates
 
-	mu      sync.Mutex
-	engine  keys.Pin // Who the engine is, and who it is going to be; zero when that is not known.
-	next    keys.Pin
-	status  Status
-	out     chan<- wire.FromAgent // To the engine; nil without a channel.
-	drop    func(error)           // Ends the channel of out.
-	current *session              // The newest tunnel; nil when there is none.
-	rest    *time.Timer           // Runs after a tunnel; nil before the first.
-	last    wire.Stopped          // The last tunnel that ended by itself.
-	closing bool
+	mu       sync.Mutex
+	engine   keys.Pin // Who the engine is, and who it is going to be; zero when that is not known.
+	next     keys.Pin
+	known    []string // The addresses that were tried when the engine answered last,
+	good     string   // and at which of them it did; "" before.
+	status   Status
+	out      chan<- wire.FromAgent // To the engine; nil without a channel.
+	drop     func(error)           // Ends the channel of out.
+	protocol int                   // Of the engine of out; 0 when it did not say.
+	current  *session              // The newest tunnel; nil when there is none.
+	rest     *time.Timer           // Runs after a tunnel; nil before the first.
+	last     wire.Stopped          // The last tunnel that ended by itself.
+
+	unsettled bool    // What the engine has on record about last is not known.
+	parting   *ending // Of the tunnel that the agent's own end took; nil without one.
+	heard     bool    // The engine has read all that was said before that.
+	closing   bool
 }
 
 // keysDir is where an agent's keys are below its data root.
@@ -121,12 +129,12 @@ func open(c Config, u updates) (*Agent, error) {
 		data:    c.Data,
 		mode:    c.Link,
 		limits:  limits.Load(PolicyFile(c.Data)),
-		looking: make(chan struct{}, 1),
 		plane:   &dataplane{mode: wg.Netstack}, // until Run
 		log:     c.Logger,
 		status:  Status{PID: os.Getpid(), Version: c.Version, Engine: k.Address},
 		updates: u,
 	}
+	a.reporter = reporter{ask: a.describe, forbids: a.forbids, tell: a.tellInventory, turn: make(chan struct{}, 1)}
 	return a, nil
 }
 
@@ -134,7 +142,7 @@ func open(c Config, u updates) (*Agent, error) {
 type Fingerprint struct {
 	Device  keys.Pin // This agent's identity.
 	Engine  keys.Pin // The engine's, the newest that this agent knows.
-	Address string   // The engine's host:port.
+	Address string   // The engine's host:port, where it is looked for first.
 }
 
 // ReadFingerprint reads who the agent with a data root and its engine are. The error is
@@ -144,7 +152,8 @@ func ReadFingerprint(data string) (Fingerprint, error) {
 	if err != nil {
 		return Fingerprint{}, fmt.Errorf("read fingerprint: %w", err)
 	}
-	f := Fingerprint{Device: k.Identity.Pin(), Engine: k.Engine, Address: k.Address}
+	all, _ := whereabouts(keysDir(data), k) // What is damaged, the doctor tells.
+	f := Fingerprint{Device: k.Identity.Pin(), Engine: k.Engine, Address: all[0]}
 	if !k.Next.IsZero() {
 		f.Engine = k.Next
 	}
@@ -171,6 +180,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 			s.Adapter = a.plane.adapter.Name()
 		}
 	})
+	a.bury()
 	defer a.keepStatus()()
 	// The channel outlives ctx by as long as it takes to say goodbye on it.
 	channel, hangUp := context.WithCancel(context.WithoutCancel(ctx))
@@ -192,6 +202,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.shutDown()
 	hangUp()
 	touch.Wait()
+	a.part()
 	return err
 }
 

@@ -10,7 +10,7 @@ import (
 // Waits between attempts to reach the engine.
 const (
 	firstWait = time.Second      // The ceiling of the first wait.
-	lastWait  = 60 * time.Second // The ceiling that doubling ends at.
+	lastWait  = 30 * time.Second // The ceiling that doubling ends at.
 	goodAfter = 30 * time.Second // A connection that lasted so long resets the ceiling.
 )
 

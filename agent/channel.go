@@ -19,7 +19,7 @@ import (
 
 // Limits of the channel.
 const (
-	dialTimeout  = 15 * time.Second // From the first packet to the engine's welcome.
+	dialTimeout  = 15 * time.Second // From the first packet to an address to TLS, and from there to the engine's welcome.
 	writeTimeout = 10 * time.Second // Of one message.
 	byeTimeout   = time.Second      // To say goodbye before hanging up.
 	outgoing     = 32               // Messages that may wait to be sent.
@@ -29,6 +29,7 @@ const (
 type connection struct {
 	ws      *websocket.Conn
 	conn    *tls.Conn  // Below ws.
+	address string     // The host:port that was dialled.
 	engine  netip.Addr // Where the engine was reached.
 	hello   wire.Hello
 	welcome wire.Welcome
@@ -46,12 +47,18 @@ func (c *connection) now() time.Time { return c.welcome.ServerTime.Add(time.Sinc
 
 // dial connects to the engine, says hello and waits to be welcomed.
 func (a *Agent) dial(ctx context.Context) (_ *connection, err error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	conn, err := a.reach(ctx)
+	found, err := a.reach(ctx)
 	if err != nil {
 		return nil, err
 	}
+	for _, why := range found.skipped {
+		if times, say := a.skipped.add(why); say {
+			a.log.Warn("address_skipped", "addr", found.address, "err", why, "count", times)
+		}
+	}
+	conn := found.conn
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
 	defer func() {
 		if err != nil {
 			_ = conn.Close()
@@ -68,7 +75,7 @@ func (a *Agent) dial(ctx context.Context) (_ *connection, err error) {
 		return nil, fmt.Errorf("open the channel: %w", understood(err))
 	}
 	ws.SetReadLimit(wire.MaxMessage)
-	c := &connection{ws: ws, conn: conn, hello: a.hello()}
+	c := &connection{ws: ws, conn: conn, address: found.address, hello: a.hello(found.address)}
 	if remote, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		c.engine = remote.Addr().Unmap()
 	}
@@ -79,12 +86,12 @@ func (a *Agent) dial(ctx context.Context) (_ *connection, err error) {
 	return c, nil
 }
 
-// hello is the first message on a new connection.
-func (a *Agent) hello() wire.Hello {
+// hello is the first message on a new connection to an address.
+func (a *Agent) hello(address string) wire.Hello {
 	return wire.Hello{
 		Nonce: rand.Text(), Version: clean(a.version, maxName),
 		Hostname: a.facts.hostname, OS: a.facts.os, OSVersion: a.facts.osVersion, Arch: a.facts.arch,
-		Link: string(a.plane.mode), Dialled: a.keys.Address, Tunnel: a.held(), Machine: a.facts.machine,
+		Link: string(a.plane.mode), Dialled: address, Tunnel: a.held(), Machine: a.facts.machine,
 		Protocol: wire.Protocol,
 	}
 }
@@ -111,9 +118,10 @@ func (a *Agent) greet(ctx context.Context, c *connection) error {
 	if c.tokenKeys, err = checked(c.identity, c.welcome.TokenKeys); err != nil {
 		return fmt.Errorf("the welcome: %w", err)
 	}
-	if err := a.learn(c.identity, c.welcome.NextIdentity); err != nil {
+	if err := a.learn(c); err != nil {
 		return fmt.Errorf("the welcome: %w", err)
 	}
+	a.announced(c.welcome)
 	return nil
 }
 
@@ -131,7 +139,7 @@ func (a *Agent) attend(channel context.Context, c *connection) (why error) {
 			drop(err)
 		}
 	})
-	pumps.Go(func() { a.report(ctx, c) })
+	pumps.Go(func() { a.reporter.follow(ctx) })
 	pumps.Go(func() { a.keepDriver(ctx, c) })
 	written := make(chan struct{})
 	pumps.Go(func() {
@@ -145,10 +153,13 @@ func (a *Agent) attend(channel context.Context, c *connection) (why error) {
 	case <-channel.Done():
 	}
 	why = context.Cause(ctx)
-	a.detach(out, why)
+	a.detach(c, out, why)
 	hangUp := time.AfterFunc(byeTimeout, func() { c.conn.NetConn().Close() })
 	if ctx.Err() == nil {
 		<-written
+		if c.ws.Ping(ctx) == nil { // The engine answers when it has read what was before that.
+			a.wasHeard()
+		}
 		c.ws.Close(websocket.StatusGoingAway, "")
 	}
 	drop(nil)
@@ -236,27 +247,30 @@ func receive(ctx context.Context, ws *websocket.Conn) (wire.FromEngine, error) {
 func (a *Agent) attach(c *connection, out chan<- wire.FromAgent, drop func(error)) {
 	a.mu.Lock()
 	defer a.touch()
-	a.out, a.drop = out, drop
+	a.out, a.drop, a.protocol = out, drop, c.welcome.Protocol
 	a.status.Connected, a.status.Since, a.status.LastError = true, time.Now(), ""
-	a.status.State = c.welcome.State
-	held := a.heldLocked()
-	if held != "" {
-		a.current.lease.back()
+	a.status.State, a.status.Engine = c.welcome.State, c.address
+	switch s, said := a.current, c.hello.Tunnel; {
+	case s != nil && s.id == said: // Held; or ending, and when nothing of it is left the engine is told.
+		if !s.ending {
+			s.lease.back()
+		}
+	case said != "" && said != a.last.Tunnel:
+		a.stoppedLocked(wire.Stopped{Tunnel: said, Reason: wire.LinkFailed})
 	}
-	if said := c.hello.Tunnel; said != "" && said != held {
-		// It ended between hello and welcome, when nobody could be told.
-		a.tellLocked(wire.FromAgent{Stopped: &wire.Stopped{Tunnel: said, Reason: a.lastReasonLocked(said)}})
+	if a.unsettled {
+		a.stoppedLocked(a.last)
 	}
 	a.mu.Unlock()
-	a.log.Info("agent_connected", "agent", c.welcome.DeviceID, "addr", a.keys.Address, "reason", c.welcome.State)
+	a.log.Info("agent_connected", "agent", c.welcome.DeviceID, "addr", c.address, "reason", c.welcome.State)
 }
 
 // detach ends the agent's channel; why is nil when the agent itself ends it.
-func (a *Agent) detach(out chan<- wire.FromAgent, why error) {
+func (a *Agent) detach(c *connection, out chan<- wire.FromAgent, why error) {
 	if why == nil {
-		a.log.Info("agent_disconnected", "addr", a.keys.Address, "reason", wire.AgentShutdown)
+		a.log.Info("agent_disconnected", "addr", c.address, "reason", wire.AgentShutdown)
 	} else {
-		a.log.Warn("agent_disconnected", "addr", a.keys.Address, "err", why)
+		a.log.Warn("agent_disconnected", "addr", c.address, "err", why)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -270,6 +284,13 @@ func (a *Agent) detach(out chan<- wire.FromAgent, why error) {
 	if a.current != nil {
 		a.unheardLocked(a.current, why)
 	}
+}
+
+// wasHeard notes that the engine has read all that the agent had to say before it ends.
+func (a *Agent) wasHeard() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.heard = true
 }
 
 // unheardLocked says what the loss of the channel means for a tunnel. One that was

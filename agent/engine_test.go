@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
@@ -51,9 +52,11 @@ type engine struct {
 	// What the tests change before an agent comes.
 	enrol   func(http.ResponseWriter, *http.Request, wire.EnrolRequest)
 	welcome func(*wire.Welcome)
-	files   http.HandlerFunc     // What is below [wire.PathFile]; nil: nothing.
-	admit   func(keys.Pin) error // In the TLS handshake.
-	ahead   time.Duration        // Of the real time, by the engine's clock.
+	files   http.HandlerFunc                             // What is below [wire.PathFile]; nil: nothing.
+	trial   func(http.ResponseWriter, wire.TrialRequest) // Answers trials of the way; nil: there are none.
+	admit   func(keys.Pin) error                         // In the TLS handshake.
+	ahead   time.Duration                                // Of the real time, by the engine's clock.
+	record  func(wire.Stopped) string                    // The reason on record of a tunnel that ended; "" is no answer.
 }
 
 // newEngine starts an engine that lives as long as the test.
@@ -79,6 +82,7 @@ func newEngine(t *testing.T) *engine {
 		}
 		w.Write(b)
 	}
+	e.record = func(m wire.Stopped) string { return wire.EndReason(m.Reason) }
 	e.serve(t, "127.0.0.1:0")
 	t.Cleanup(func() { e.stop() })
 	return e
@@ -105,6 +109,14 @@ func (e *engine) serve(t *testing.T, address string) {
 			return
 		}
 		e.files(w, r)
+	})
+	mux.HandleFunc("POST "+wire.PathTrial, func(w http.ResponseWriter, r *http.Request) {
+		var q wire.TrialRequest
+		if e.trial == nil || personality(r) != wire.ServerName || json.NewDecoder(r.Body).Decode(&q) != nil {
+			http.NotFound(w, r)
+			return
+		}
+		e.trial(w, q)
 	})
 	server := &http.Server{
 		Handler: mux,
@@ -235,6 +247,15 @@ func (e *engine) serveChannel(ctx context.Context, w http.ResponseWriter, r *htt
 			continue
 		}
 		c.said <- m
+		if m.Stopped == nil {
+			continue
+		}
+		if reason := e.record(*m.Stopped); reason != "" {
+			b, err := wire.FromEngine{Stop: &wire.Stop{Tunnel: m.Stopped.Tunnel, Reason: reason}}.Encode()
+			if err == nil {
+				_ = ws.Write(ctx, websocket.MessageText, b) // If it fails, the next read does.
+			}
+		}
 	}
 }
 

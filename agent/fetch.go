@@ -22,16 +22,16 @@ const fetchTimeout = 15 * time.Minute
 func (a *Agent) fetch(ctx context.Context, f wire.File, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	conn, err := a.reach(ctx)
+	found, err := a.reach(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
+	defer func() { _ = found.conn.Close() }()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+wire.ServerName+wire.PathFile+f.SHA256, nil)
 	if err != nil {
 		return fmt.Errorf("fetch a file from the engine: %w", err)
 	}
-	response, err := oneConnection(conn).Do(request)
+	response, err := oneConnection(found.conn).Do(request)
 	if err != nil {
 		return fmt.Errorf("fetch a file from the engine: %w", understood(err))
 	}

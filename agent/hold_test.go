@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -9,6 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -188,7 +191,7 @@ func TestAttach(t *testing.T) {
 	}
 	for name, tt := range tests {
 		a := silent(t)
-		a.last = tt.last
+		a.last, a.unsettled = tt.last, tt.last.Tunnel == "t"
 		out := make(chan wire.FromAgent, 2)
 		a.attach(&connection{hello: wire.Hello{Tunnel: "t"}}, out, hung)
 		close(out)
@@ -196,6 +199,135 @@ func TestAttach(t *testing.T) {
 		if diff := cmp.Diff(want, <-out); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// TestEngineSetsAnEndRight: what ended while nobody could be told is told on the next channel, and when the
+// engine has another reason on record, that stands in the log too.
+func TestEngineSetsAnEndRight(t *testing.T) {
+	t.Parallel()
+	a := silent(t)
+	var log bytes.Buffer
+	a.log = slog.New(slog.NewTextHandler(&log, nil))
+	s := &session{id: "t", ready: new(wire.Ready), end: func() {}}
+	s.lease = newLease(func(reason string) { a.finish(s, reason) })
+	a.current = s
+	a.finish(s, wire.ChannelLost)
+	a.over(s, nil)
+	out := make(chan wire.FromAgent, 1)
+	a.attach(new(connection), out, func(error) {})
+	want := wire.FromAgent{Stopped: &wire.Stopped{Tunnel: "t", Reason: wire.ChannelLost}}
+	if diff := cmp.Diff(want, <-out); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	a.stop("t", "agent_lost") // as the agent has it
+	if strings.Contains(log.String(), "tunnel_recorded") || !strings.Contains(log.String(), "reason=agent_lost detail=channel_lost") {
+		t.Errorf("the log has %s", log.String())
+	}
+	a.stop("t", "engine_restart")
+	a.stop("another", "engine_restart")
+	if n := strings.Count(log.String(), "msg=tunnel_recorded tunnel=t reason=engine_restart"); n != 1 || strings.Contains(log.String(), "another") {
+		t.Errorf("the log has %s", log.String())
+	}
+	a.attach(new(connection), out, func(error) {})
+	if len(out) != 0 {
+		t.Error("the engine is told twice")
+	}
+}
+
+// TestEndWhileTheChannelComesBack: what ends just then is told once, for the reason that it ends for,
+// and not as something that nobody knows.
+func TestEndWhileTheChannelComesBack(t *testing.T) {
+	t.Parallel()
+	for name, told := range map[string]string{"by itself": "", "and the engine ends it too": "idle_timeout"} {
+		a := silent(t)
+		var log bytes.Buffer
+		a.log = slog.New(slog.NewTextHandler(&log, nil))
+		s := &session{id: "t", ready: new(wire.Ready), admitted: true, end: func() {}}
+		s.lease = newLease(func(reason string) { a.finish(s, reason) })
+		a.current = s
+		a.finish(s, wire.PolicyEnded)
+		out := make(chan wire.FromAgent, 2)
+		a.attach(&connection{hello: wire.Hello{Tunnel: "t"}}, out, func(error) {})
+		if len(out) != 0 {
+			t.Errorf("%s: before it is over the engine is told %+v", name, (<-out).Stopped)
+		}
+		want := []wire.FromAgent{{Stopped: &wire.Stopped{Tunnel: "t", Reason: wire.PolicyEnded}}}
+		reason := wire.PolicyEnded
+		if told != "" {
+			a.stop("t", told)
+			want, reason = nil, told
+		}
+		a.over(s, nil)
+		close(out)
+		var got []wire.FromAgent
+		for m := range out {
+			got = append(got, m)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if !strings.Contains(log.String(), "msg=tunnel_down tunnel=t reason="+reason) {
+			t.Errorf("%s: the log has %s", name, log.String())
+		}
+	}
+}
+
+// TestLastWordOfTheEngine: what it says about a tunnel that the agent's own end took is in the log, and
+// there is nothing left to ask.
+func TestLastWordOfTheEngine(t *testing.T) {
+	t.Parallel()
+	a := silent(t)
+	var log bytes.Buffer
+	a.log = slog.New(slog.NewTextHandler(&log, nil))
+	s := &session{id: "t", ready: new(wire.Ready), end: func() {}}
+	s.lease = newLease(func(string) {})
+	a.current = s
+	a.finish(s, wire.AgentShutdown)
+	a.over(s, nil)
+	if log.Len() != 0 || a.Status().Ended == nil {
+		t.Errorf("before the word the log has %s, and %+v is to be asked", log.String(), a.Status().Ended)
+	}
+	a.stop("t", "idle_timeout")
+	a.part()
+	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "msg=tunnel_down tunnel=t reason=idle_timeout") {
+		t.Errorf("the log has %s", log.String())
+	}
+	if ended := a.Status().Ended; ended != nil {
+		t.Errorf("%+v is to be asked", ended)
+	}
+}
+
+// TestTunnelOfADeadAgent: the next agent says in its log, and to the engine, what became of it.
+func TestTunnelOfADeadAgent(t *testing.T) {
+	t.Parallel()
+	a := silent(t)
+	a.data = t.TempDir()
+	if err := os.MkdirAll(filepath.Dir(statusFile(a.data)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Status{Tunnel: "t"}).write(statusFile(a.data)); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	a.log = slog.New(slog.NewTextHandler(&log, nil))
+	a.bury()
+	if !strings.Contains(log.String(), "msg=tunnel_down tunnel=t reason=agent_lost") || !a.unsettled || a.last.Tunnel != "t" {
+		t.Errorf("the log has %s, and the engine would be told of %+v", log.String(), a.last)
+	}
+	if err := (Status{}).write(statusFile(a.data)); err != nil {
+		t.Fatal(err)
+	}
+	b := silent(t)
+	b.data = a.data
+	if b.bury(); b.unsettled {
+		t.Error("an agent without a tunnel has lost one")
+	}
+	if err := (Status{Ended: &wire.Stopped{Tunnel: "\x00", Reason: wire.LinkFailed}}).write(statusFile(a.data)); err != nil {
+		t.Fatal(err)
+	}
+	if b.bury(); b.unsettled {
+		t.Errorf("the engine would be told of %q, which ends the channel", b.last.Tunnel)
 	}
 }
 

@@ -88,6 +88,9 @@ func dialTLS(ctx context.Context, personality, address string, id *keys.Identity
 	return conn.(*tls.Conn), nil
 }
 
+// ErrNotTaken is returned when the engine answers and does not take this device for one of its own.
+var ErrNotTaken = errors.New("the engine refuses this device's identity: it does not know it, set it aside or revoked it")
+
 // understood says in words what it means that a connection failed. In TLS 1.3
 // the client hears that its certificate was refused only with its first read.
 func understood(err error) error {
@@ -97,7 +100,7 @@ func understood(err error) error {
 	case network && op.Op == "dial":
 		return fmt.Errorf("nothing answers: is the address right, does the engine run, and does every firewall on the way let TCP through to it? %w", err)
 	case network && op.Op == "remote error" && strings.Contains(op.Err.Error(), "certificate"):
-		return fmt.Errorf("the engine refuses this device's identity: it does not know it, set it aside or revoked it: %w", err)
+		return fmt.Errorf("%w: %w", ErrNotTaken, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer came in time: does a firewall or a proxy on the way take the connection and let nothing through? %w", err)
 	case plain || strings.Contains(err.Error(), "protocol version"):

@@ -55,10 +55,13 @@ func (a *Agent) setPorts(c *connection, s *session, signed string) (revision int
 }
 
 // lookAgain is how long a change of the device's local policy may go unseen by a tunnel.
-const lookAgain = 2 * time.Second
+const lookAgain = 500 * time.Millisecond
 
 // forbidden says why the device's local policy allows no tunnel now, or returns nil.
 func (a *Agent) forbidden() error {
+	if _, stopped := a.limits.Stopped(); stopped {
+		return limits.ErrStopped
+	}
 	if err := a.limits.Err(); err != nil {
 		return fmt.Errorf("the device's local policy cannot be used, so no tunnel is allowed until its owner mends it: %w", err)
 	}
@@ -79,7 +82,7 @@ func (a *Agent) keepPolicy(ctx context.Context, s *session) (stop func()) {
 			wait, err := a.within(s)
 			if err != nil {
 				a.log.Warn("policy_ended", "tunnel", s.id, "err", err)
-				a.finish(s, wire.PolicyEnded)
+				a.forbid(s, err)
 				return
 			}
 			select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"borealis/agent/inventory"
@@ -11,29 +12,64 @@ import (
 )
 
 const (
-	lookEvery = 5 * time.Minute // How often the device is asked what it is made of.
-	lookGrace = time.Second     // To finish that when the channel has ended.
+	lookEvery   = 5 * time.Minute // How often the device is asked what it is made of.
+	lookGrace   = time.Second     // To finish that when the channel has ended.
+	limitsEvery = time.Second     // How often its local policy is read, and told when it has changed.
 
 	// Smaller changes are not told.
 	freeShare  = 100         // Of a disk's free space: a hundredth of its size.
 	bootWobble = time.Minute // Of the time of the last start, which follows the clock.
 )
 
-// report tells the engine what the device is made of, at once and whenever it has changed,
-// until ctx ends.
-func (a *Agent) report(ctx context.Context, _ *connection) {
-	follow(ctx, a.looking, a.describe, a.tellInventory)
+// A reporter tells the engine what the device is made of and what its owner forbids.
+type reporter struct {
+	ask     func(context.Context) wire.Inventory // What the device is made of.
+	forbids func() []string
+	tell    func(wire.Inventory)
+	turn    chan struct{}   // Holds one token: who has it asks.
+	known   *wire.Inventory // What was found last, on any connection; for the goroutine of follow.
 }
 
-// follow tells what ask returns, at once and whenever it has changed, until ctx ends.
-func follow(ctx context.Context, turn chan struct{}, ask func(context.Context) wire.Inventory, tell func(wire.Inventory)) {
+// follow tells all of it, at once and whenever it has changed, until ctx ends. The device is asked
+// in the background, and seldom: a disk that hangs does not hold up what the owner has just decided.
+func (r *reporter) follow(ctx context.Context) {
+	found := make(chan wire.Inventory)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	asking.Go(func() { r.keepLooking(ctx, found) })
+	tick := time.NewTicker(limitsEvery)
+	defer tick.Stop()
+	for told := (*wire.Inventory)(nil); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case i := <-found:
+			r.known = &i
+		case <-tick.C:
+		}
+		if r.known == nil {
+			continue
+		}
+		now := *r.known
+		now.Limits = r.forbids()
+		if told == nil || changed(*told, now) {
+			r.tell(now)
+			told = &now
+			tick.Reset(limitsEvery) // What changes all the time is told once in a second.
+		}
+	}
+}
+
+// keepLooking asks the device what it is made of, at once and every [lookEvery], until ctx ends.
+func (r *reporter) keepLooking(ctx context.Context, found chan<- wire.Inventory) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var told *wire.Inventory
 	for {
-		if now, ok := look(ctx, turn, ask); ok && (told == nil || changed(*told, now)) {
-			tell(now)
-			told = &now
+		if i, ok := look(ctx, r.turn, r.ask); ok {
+			select {
+			case found <- i:
+			case <-ctx.Done():
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -43,19 +79,24 @@ func follow(ctx context.Context, turn chan struct{}, ask func(context.Context) w
 	}
 }
 
-// describe says what the device is made of, what its tunnels stand on, and what its own
-// policy forbids.
+// describe says what the device is made of, and what its tunnels stand on.
 func (a *Agent) describe(ctx context.Context) wire.Inventory {
 	i := inventory.Gather(ctx)
 	i.Link, i.LinkReason, i.Driver = string(a.plane.mode), clean(a.plane.reason, maxSentence), clean(a.plane.driver, maxName)
 	if own := a.plane.adapter; own != nil { // It goes up and down with the tunnels.
 		i.Adapters = slices.DeleteFunc(i.Adapters, func(n wire.Adapter) bool { return n.Name == own.Name() })
 	}
-	for _, sentence := range a.limits.Sentences() {
-		i.Limits = append(i.Limits, clean(sentence, maxName))
-	}
-	i.Limits = i.Limits[:min(len(i.Limits), wire.MaxLimits)]
 	return i
+}
+
+// forbids says what the device's owner does not allow, as an inventory may hold it.
+func (a *Agent) forbids() []string {
+	all := a.limits.Sentences()
+	all = all[:min(len(all), wire.MaxLimits)]
+	for n, sentence := range all {
+		all[n] = clean(sentence, maxName)
+	}
+	return all
 }
 
 // tellInventory sends the engine an inventory. One that is no message is left out: the
@@ -112,4 +153,12 @@ func changed(told, now wire.Inventory) bool {
 		}
 	}
 	return !reflect.DeepEqual(told, now)
+}
+
+// Describe says what this device is made of, for people who look for a fault. Who signed in last
+// is left out.
+func Describe(ctx context.Context) wire.Inventory {
+	i := inventory.Gather(ctx)
+	i.LastUser = ""
+	return i
 }

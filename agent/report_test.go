@@ -3,8 +3,10 @@ package agent
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,9 +75,10 @@ func TestFollow(t *testing.T) {
 		}
 		var got []told
 		began := time.Now()
-		go follow(ctx, make(chan struct{}, 1), ask, func(i wire.Inventory) {
+		r := reporter{ask: ask, forbids: func() []string { return nil }, turn: make(chan struct{}, 1), tell: func(i wire.Inventory) {
 			got = append(got, told{i.Disks[0].Free, time.Since(began)})
-		})
+		}}
+		go r.follow(ctx)
 		<-time.After(6*lookEvery + time.Second)
 		cancel()
 		synctest.Wait()
@@ -83,6 +86,88 @@ func TestFollow(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" || looks != 7 {
 			t.Errorf("%d looks (-want +got):\n%s", looks, diff)
 		}
+	})
+}
+
+// TestLimitsAreToldAtOnce: what the owner decides is told within a second, at most once in one, and
+// also when the device does not answer any more; on a new connection with what was known of it.
+func TestLimitsAreToldAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var limits atomic.Pointer[[]string]
+		decide := func(sentences ...string) time.Time { limits.Store(&sentences); return time.Now() }
+		decide()
+		type told struct {
+			at    time.Time
+			limit string
+		}
+		tellings := make(chan told, 100)
+		asked, hangs := 0, make(chan struct{})
+		r := &reporter{
+			turn: make(chan struct{}, 1), forbids: func() []string { return *limits.Load() },
+			ask: func(context.Context) wire.Inventory {
+				if asked++; asked > 1 {
+					<-hangs
+				}
+				<-time.After(limitsEvery * 9 / 10)
+				return wire.Inventory{CPU: "Some CPU"}
+			},
+			tell: func(i wire.Inventory) {
+				if i.CPU != "Some CPU" {
+					t.Errorf("it tells %+v", i)
+				}
+				tellings <- told{time.Now(), strings.Join(i.Limits, " ")}
+			},
+		}
+		var last time.Time
+		next := func(limit string, since time.Time) {
+			t.Helper()
+			got := <-tellings
+			if got.limit != limit || got.at.Sub(since) > limitsEvery {
+				t.Errorf("%v after the decision it tells %q, want %q", got.at.Sub(since), got.limit, limit)
+			}
+			if gap := got.at.Sub(last); gap < limitsEvery {
+				t.Errorf("%q is told %v after something else", limit, gap)
+			}
+			last = got.at
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go r.follow(ctx)
+		next("", time.Now())
+		next("at once", decide("at once"))
+		<-time.After(lookEvery + 300*time.Millisecond) // The device hangs from here on.
+		next("stopped", decide("stopped"))
+		<-time.After(300 * time.Millisecond)
+		next("", decide())
+
+		for n := range 100 { // Ten seconds of somebody who cannot decide.
+			decide(fmt.Sprint(n))
+			<-time.After(100 * time.Millisecond)
+		}
+		<-time.After(2 * limitsEvery)
+		synctest.Wait()
+		if n := len(tellings); n < 10 || n > 11 {
+			t.Errorf("it tells %d times in ten seconds", n)
+		}
+		for len(tellings) > 1 {
+			last = (<-tellings).at
+		}
+		next("99", time.Now())
+		cancel()
+		<-time.After(2 * lookGrace)
+
+		decide("while it was away")
+		ctx, cancel = context.WithCancel(t.Context())
+		go r.follow(ctx)
+		next("while it was away", time.Now())
+		<-time.After(2 * limitsEvery)
+		synctest.Wait()
+		if len(tellings) != 0 {
+			t.Errorf("and then %q", (<-tellings).limit)
+		}
+		cancel()
+		close(hangs)
+		<-time.After(2 * limitsEvery) // It looks to its end.
 	})
 }
 

@@ -22,21 +22,22 @@ import (
 // Limits and constants of a tunnel.
 const (
 	linkName         = "borealis0"
-	keepalive        = 25 * time.Second // Keeps the way open through a NAT.
+	keepalive        = time.Second // Keeps the way open through a NAT, and shows the engine another one before a person notices.
 	resolveTimeout   = 5 * time.Second
 	handshakeTimeout = 15 * time.Second // After that the log says so; the engine decides.
 )
 
 // session is one tunnel. Its goroutine, [Agent.hold], owns all that belongs to it.
 type session struct {
-	id     string
-	token  string
-	psk    wgtypes.Key
-	claims token.Claims
-	gate   *gate.Gate
-	asUser bool       // Shells run as the signed-in user.
-	device string     // The device's id at the engine.
-	engine netip.Addr // Where the engine was reached.
+	id      string
+	token   string
+	psk     wgtypes.Key
+	claims  token.Claims
+	gate    *gate.Gate
+	asUser  bool       // Shells run as the signed-in user.
+	device  string     // The device's id at the engine.
+	dialled string     // The engine's host:port as it was dialled.
+	engine  netip.Addr // Where the engine was reached.
 
 	before <-chan struct{} // Closed when the session before this one is gone; or nil.
 	admit  chan struct{}   // Closed when the engine admits this one.
@@ -49,9 +50,11 @@ type session struct {
 	// Guarded by Agent.mu.
 	ready    *wire.Ready // What was answered; nil before.
 	admitted bool        // Admit is closed.
+	up       bool        // The handshake came about.
 	ending   bool        // End was called.
 	told     bool        // The engine asked for the end.
 	reason   string      // Why it ends.
+	detail   string      // More about that, for people, or "".
 }
 
 // errLinkGone is why a tunnel ends whose interface died underneath.
@@ -71,7 +74,7 @@ func (a *Agent) hold(ctx context.Context, s *session) {
 // it down: the peer first, which cuts it at once, then the shells, then whatever else comes
 // through the gate, then the interface.
 func (a *Agent) carry(ctx context.Context, s *session) (err error) {
-	endpoint, err := s.endpoint(ctx, a.keys.Address)
+	endpoint, err := s.endpoint(ctx, s.dialled)
 	if err != nil {
 		return endedOr(ctx, err)
 	}
@@ -84,14 +87,22 @@ func (a *Agent) carry(ctx context.Context, s *session) (err error) {
 	if err != nil {
 		return endedOr(ctx, err)
 	}
-	defer func() { err = errors.Join(err, link.Close()) }()
+	a.point(s, "link_open")
+	defer func() {
+		err = errors.Join(err, link.Close())
+		a.point(s, "link_closed")
+	}()
 	if err := s.gate.Guard(link); err != nil {
 		return err
 	}
 	defer s.gate.Close()
 	defer a.keepPolicy(ctx, s)()
 	failed, stopShell := a.serveShell(ctx, s)
-	defer stopShell()
+	defer func() {
+		stopShell()
+		a.point(s, "shells_gone")
+	}()
+	a.point(s, "shell_listens")
 	a.answerReady(s, private.PublicKey())
 	select {
 	case <-s.admit:
@@ -108,6 +119,11 @@ func (a *Agent) carry(ctx context.Context, s *session) (err error) {
 	})
 }
 
+// point logs that a tunnel has come to a point.
+func (a *Agent) point(s *session, point string) {
+	a.log.Debug("tunnel_step", "tunnel", s.id, "step", point)
+}
+
 // endedOr returns err, unless it only says that ctx ended.
 func endedOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -119,13 +135,16 @@ func endedOr(ctx context.Context, err error) error {
 // join adds the engine as the peer, which begins the handshake, and waits for
 // the end.
 func (a *Agent) join(ctx context.Context, s *session, link *wg.Interface, failed <-chan error, peer wg.Peer) (err error) {
+	a.point(s, "admitted")
 	if err := link.AddPeer(peer); err != nil {
 		return err
 	}
+	a.point(s, "peer_added")
 	var watch sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		err = errors.Join(err, link.RemovePeer(peer.PublicKey))
+		a.point(s, "peer_removed")
 		cancel()
 		watch.Wait()
 	}()
@@ -134,6 +153,7 @@ func (a *Agent) join(ctx context.Context, s *session, link *wg.Interface, failed
 		defer cancel()
 		if err := link.Handshake(waiting, peer.PublicKey); err == nil {
 			a.log.Info("tunnel_up", "tunnel", s.id, "addr", peer.Endpoint)
+			a.shook(s)
 		} else if ctx.Err() == nil {
 			a.log.Warn("tunnel_silent", "tunnel", s.id, "addr", peer.Endpoint, "err", err,
 				"reason", "no WireGuard handshake: is this UDP port open on the way to the engine?")
@@ -147,6 +167,14 @@ func (a *Agent) join(ctx context.Context, s *session, link *wg.Interface, failed
 	case err := <-failed:
 		return err
 	}
+}
+
+// shook notes that the way of a tunnel is open, out and back.
+func (a *Agent) shook(s *session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.up = true
+	a.touch()
 }
 
 // serveShell serves shells to what comes through the session's gate, which has the
@@ -163,7 +191,7 @@ func (a *Agent) serveShell(ctx context.Context, s *session) (failed <-chan error
 			Shell:   a.shell,
 			AsUser:  s.asUser,
 			Env: []string{
-				"BOREALIS_TUNNEL=" + s.id, "BOREALIS_DEVICE=" + s.device, "BOREALIS_ENGINE=" + a.keys.Address,
+				"BOREALIS_TUNNEL=" + s.id, "BOREALIS_DEVICE=" + s.device, "BOREALIS_ENGINE=" + s.dialled,
 			},
 			Logger: a.log.With("tunnel", s.id),
 		})

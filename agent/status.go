@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"borealis/agent/wire"
 	"borealis/tunnel/keys"
 )
 
@@ -18,13 +19,18 @@ type Status struct {
 	State      string    `json:"state"`          // Of the device at the engine, pending or active; "" before the first connection.
 	Since      time.Time `json:"since,omitzero"` // Of Connected's last change; zero before the first connection.
 	Engine     string    `json:"engine"`         // The engine's host:port.
-	Tunnel     string    `json:"tunnel"`         // The id of the tunnel it holds, or "".
+	Tunnel     string    `json:"tunnel"`         // The id of the tunnel it holds, or "". It is held until nothing of it is left.
+	Up         bool      `json:"up"`             // The tunnel's way was open, out and back.
 	LastError  string    `json:"last_error"`     // Why the last connection failed or ended; "" while connected.
 	Link       string    `json:"link"`           // What its tunnels stand on; "" before it runs.
 	LinkReason string    `json:"link_reason"`    // Why, in one sentence.
 	Driver     string    `json:"driver"`         // Version of the driver in use, or "".
 	Adapter    string    `json:"adapter"`        // Name of the network adapter that tunnels use, or "".
 	At         time.Time `json:"at"`             // When this was so.
+
+	// How its last tunnel ended, if it ended by itself and what the engine has on record about that
+	// is not known; or nil.
+	Ended *wire.Stopped `json:"ended,omitempty"`
 }
 
 // Status returns what the agent is doing now.
@@ -32,7 +38,13 @@ func (a *Agent) Status() Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.status
-	s.Tunnel, s.At = a.heldLocked(), time.Now()
+	s.At = time.Now()
+	if c := a.current; c != nil && c.admitted {
+		s.Tunnel, s.Up = c.id, c.up
+	}
+	if a.unsettled {
+		s.Ended = new(a.last)
+	}
 	return s
 }
 

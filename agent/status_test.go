@@ -95,10 +95,10 @@ func TestStatusInJSON(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	b, err := json.Marshal(agent.Status{
-		PID: 1, Version: "v", Connected: true, State: "active", Since: at, Engine: "e:1", Tunnel: "t", LastError: "l",
+		PID: 1, Version: "v", Connected: true, State: "active", Since: at, Engine: "e:1", Tunnel: "t", Up: true, LastError: "l",
 		Link: "netstack", LinkReason: "r", Driver: "1.0", Adapter: "a", At: at,
 	})
-	const want = `{"pid":1,"version":"v","connected":true,"state":"active","since":"2026-03-01T12:00:00Z","engine":"e:1","tunnel":"t",` +
+	const want = `{"pid":1,"version":"v","connected":true,"state":"active","since":"2026-03-01T12:00:00Z","engine":"e:1","tunnel":"t","up":true,` +
 		`"last_error":"l","link":"netstack","link_reason":"r","driver":"1.0","adapter":"a","at":"2026-03-01T12:00:00Z"}`
 	if err != nil || string(b) != want {
 		t.Errorf("%s, %v; want %s", b, err, want)

@@ -26,17 +26,19 @@ func (a *Agent) trusted() []keys.Pin {
 	return []keys.Pin{a.next, a.engine}
 }
 
-// reach connects to the engine: as the newest identity that the agent knows of it, and
-// if it shows a strange one then, as the one before. So an engine that was restored from
-// a backup is found again.
-func (a *Agent) reach(ctx context.Context) (*tls.Conn, error) {
+// reachAt connects to the engine at an address: as the newest identity that the agent knows
+// of it, and if it shows a strange one then, as the one before. So an engine that was restored
+// from a backup is found again.
+func (a *Agent) reachAt(ctx context.Context, address string) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
 	pins := a.trusted()
-	conn, err := dialTLS(ctx, wire.ServerName, a.keys.Address, a.keys.Identity, pins)
+	conn, err := dialTLS(ctx, wire.ServerName, address, a.keys.Identity, pins)
 	if _, strange := errors.AsType[*PinError](err); !strange || len(pins) == 1 {
 		return conn, err
 	}
 	slices.Reverse(pins)
-	if conn, again := dialTLS(ctx, wire.ServerName, a.keys.Address, a.keys.Identity, pins); again == nil {
+	if conn, again := dialTLS(ctx, wire.ServerName, address, a.keys.Identity, pins); again == nil {
 		return conn, nil
 	}
 	return nil, err
@@ -46,7 +48,8 @@ func (a *Agent) reach(ctx context.Context) (*tls.Conn, error) {
 // has welcomed the agent on it. A connection to the newer one of two identities
 // makes the older one worthless. An announcement that the identity of the connection
 // does not vouch for is an error; so the connection is not used.
-func (a *Agent) learn(identity ed25519.PublicKey, next *keys.NextIdentity) error {
+func (a *Agent) learn(c *connection) error {
+	identity, next := c.identity, c.welcome.NextIdentity
 	a.mu.Lock()
 	engine, after := a.engine, a.next
 	a.mu.Unlock()
@@ -61,15 +64,15 @@ func (a *Agent) learn(identity ed25519.PublicKey, next *keys.NextIdentity) error
 		case after.IsZero():
 			after = announced
 		case after != announced:
-			a.log.Warn("identity_refused", "addr", a.keys.Address, "err", errThirdIdentity)
+			a.log.Warn("identity_refused", "addr", c.address, "err", errThirdIdentity)
 		}
 	}
-	return a.trust(engine, after)
+	return a.trust(engine, after, c.address)
 }
 
-// trust makes those the identities that the agent accepts. Only the goroutine that
-// dials does so.
-func (a *Agent) trust(engine, next keys.Pin) error {
+// trust makes those the identities that the agent accepts, by what it heard at an address.
+// Only the goroutine that dials does so.
+func (a *Agent) trust(engine, next keys.Pin, address string) error {
 	if known := a.trusted(); known[len(known)-1] == engine && (next.IsZero() && len(known) == 1 || known[0] == next) {
 		return nil
 	}
@@ -79,7 +82,7 @@ func (a *Agent) trust(engine, next keys.Pin) error {
 	a.mu.Lock()
 	a.engine, a.next = engine, next
 	a.mu.Unlock()
-	a.log.Info("engine_identity", "addr", a.keys.Address, "pin", a.trusted()[0])
+	a.log.Info("engine_identity", "addr", address, "pin", a.trusted()[0])
 	return nil
 }
 

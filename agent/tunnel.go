@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (a *Agent) begin(life context.Context, c *connection, m wire.Start) (reason
 	ctx, end := context.WithCancel(life)
 	s := &session{
 		id: m.Tunnel, token: m.Token, psk: psk, claims: claims,
-		device: c.welcome.DeviceID, engine: c.engine, end: end,
+		device: c.welcome.DeviceID, dialled: c.address, engine: c.engine, end: end,
 		admit: make(chan struct{}), done: make(chan struct{}),
 		asUser: a.limits.AsUser(),
 		gate: gate.New(gate.Config{
@@ -63,6 +64,7 @@ func (a *Agent) begin(life context.Context, c *connection, m wire.Start) (reason
 		s.before = a.current.done
 	}
 	a.current = s
+	a.point(s, "token_checked")
 	a.wakeLocked()
 	a.tunnels.Go(func() { a.hold(ctx, s) })
 	return "", nil
@@ -96,13 +98,37 @@ func (a *Agent) admit(id string) {
 	}
 }
 
-// stop ends a tunnel for the engine. For one that is not there it means nothing.
+// stop ends a tunnel for the engine. What the engine says is on record: it counts too when the agent
+// has ended the tunnel by itself meanwhile, and if that is in the log with another reason, this one
+// follows it.
 func (a *Agent) stop(id, reason string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s := a.current; s != nil && s.id == id && !s.ending {
-		s.told = true
+	if s := a.current; s != nil && s.id == id {
 		a.endLocked(s, reason)
+		s.told, s.reason = true, reason
+		return
+	}
+	if a.last.Tunnel != id {
+		return
+	}
+	a.unsettled = false
+	a.touch()
+	switch {
+	case a.parting != nil:
+		a.parting.reason = reason
+	case wire.EndReason(a.last.Reason) != reason:
+		a.log.Info("tunnel_recorded", "tunnel", id, "reason", reason)
+	}
+}
+
+// forbid ends a tunnel that the device's owner does not allow any more, and says why.
+func (a *Agent) forbid(s *session, why error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !s.ending {
+		s.detail = clean(why.Error(), maxSentence)
+		a.endLocked(s, wire.PolicyEnded)
 	}
 }
 
@@ -143,22 +169,81 @@ func (a *Agent) over(s *session, err error) {
 	a.endLocked(s, wire.LinkFailed)
 	if a.current == s {
 		a.current = nil
+		a.touch()
 		a.restLocked()
 	}
-	stopped := wire.Stopped{Tunnel: s.id, Reason: s.reason}
-	if !s.told && !failed {
-		a.last = stopped
-		a.tellLocked(wire.FromAgent{Stopped: &stopped})
+	if failed {
+		a.mu.Unlock()
+		a.refuse(s.id, wire.StartFailed, err)
+		return
+	}
+	e := ending{tunnel: s.id, reason: s.reason, detail: s.detail, err: err}
+	parting := !s.told && s.reason == wire.AgentShutdown
+	if !s.told {
+		e.reason, e.detail = wire.EndReason(s.reason), cmp.Or(s.detail, s.reason)
+		a.last, a.unsettled = wire.Stopped{Tunnel: s.id, Reason: s.reason, Detail: s.detail}, true
+		a.stoppedLocked(a.last)
+	}
+	if parting {
+		a.parting = &e
 	}
 	a.mu.Unlock()
-	switch {
-	case failed:
-		a.refuse(s.id, wire.StartFailed, err)
-	case err != nil:
-		a.log.Error("tunnel_down", "tunnel", s.id, "reason", stopped.Reason, "err", err)
-	default:
-		a.log.Info("tunnel_down", "tunnel", s.id, "reason", stopped.Reason)
+	if !parting {
+		a.down(e)
 	}
+}
+
+// An ending is how a tunnel ended, for the log.
+type ending struct {
+	tunnel, reason, detail string
+	err                    error // What went wrong on the way, or nil.
+}
+
+// down logs the end of a tunnel.
+func (a *Agent) down(e ending) {
+	if e.err != nil {
+		a.log.Error("tunnel_down", "tunnel", e.tunnel, "reason", e.reason, "detail", e.detail, "err", e.err)
+		return
+	}
+	a.log.Info("tunnel_down", "tunnel", e.tunnel, "reason", e.reason, "detail", e.detail)
+}
+
+// part logs how the tunnel ended that the agent had when it was stopped. An engine that did not hear
+// of it finds the agent lost. Whatever it has on record, the next agent asks for.
+func (a *Agent) part() {
+	a.mu.Lock()
+	e := a.parting
+	if e != nil && a.unsettled && !a.heard {
+		a.last.Reason, a.last.Detail = wire.ChannelLost, "the agent was stopped while the engine was out of reach"
+		e.reason, e.detail = wire.EndReason(a.last.Reason), a.last.Detail
+	}
+	a.mu.Unlock()
+	if e != nil {
+		a.down(*e)
+	}
+}
+
+// bury takes over what the agent's program before this one left: the end of its last tunnel, if the
+// engine has not confirmed that, or the tunnel that it had when it died.
+func (a *Agent) bury() {
+	before, _, err := ReadStatus(a.data)
+	if err != nil {
+		return
+	}
+	last := before.Ended
+	if before.Tunnel != "" {
+		last = &wire.Stopped{Tunnel: before.Tunnel, Reason: wire.LinkFailed, Detail: "the agent's program ended without a word"}
+		a.log.Warn("tunnel_down", "tunnel", last.Tunnel, "reason", wire.EndReason(last.Reason), "detail", last.Detail)
+	}
+	if last == nil {
+		return
+	}
+	if _, err := (wire.FromAgent{Stopped: last}).Encode(); err != nil {
+		return // Somebody else wrote that; it would end the channel.
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last, a.unsettled = *last, true
 }
 
 // shutDown ends the tunnel and waits until nothing of it is left.
@@ -198,10 +283,11 @@ func (a *Agent) heldLocked() string {
 	return ""
 }
 
-// lastReasonLocked returns why a tunnel that is gone ended.
-func (a *Agent) lastReasonLocked(id string) string {
-	if a.last.Tunnel == id {
-		return a.last.Reason
+// stoppedLocked tells the engine that a tunnel has ended, if there is a channel, as far as it
+// understands that.
+func (a *Agent) stoppedLocked(m wire.Stopped) {
+	if a.protocol < 3 {
+		m.Detail = ""
 	}
-	return wire.LinkFailed
+	a.tellLocked(wire.FromAgent{Stopped: &m})
 }

@@ -259,7 +259,7 @@ func TestLeaseEndsTheTunnel(t *testing.T) {
 	if diff := cmp.Diff(want, c.next(t)); diff != "" {
 		t.Errorf("message (-want +got):\n%s", diff)
 	}
-	d.log.expect(t, "msg=tunnel_down", "tunnel=tunnel-1", "reason=lease_expired")
+	d.log.expect(t, "msg=tunnel_down", "tunnel=tunnel-1", "reason=agent_lost", "detail=lease_expired")
 }
 
 func TestReconnectKeepsTheTunnel(t *testing.T) {
@@ -303,10 +303,13 @@ func TestUnadmittedTunnelDiesWithItsChannel(t *testing.T) {
 	c := e.channel(t)
 	c.ready(t, c.offer(t, "tunnel-1"))
 	c.ws.CloseNow()
-	d.log.expect(t, "msg=tunnel_down", "tunnel=tunnel-1", "reason=channel_lost")
+	d.log.expect(t, "msg=tunnel_down", "tunnel=tunnel-1", "reason=agent_lost", "detail=channel_lost")
 	again := e.channel(t)
 	if again.hello.Tunnel != "" {
 		t.Errorf("the second hello holds tunnel %q", again.hello.Tunnel)
+	}
+	if m := again.next(t); m.Stopped == nil || m.Stopped.Tunnel != "tunnel-1" || m.Stopped.Reason != wire.ChannelLost {
+		t.Errorf("the engine, which could not be told of the end, is told %+v", m)
 	}
 	again.up(t, again.offer(t, "tunnel-2"))
 }

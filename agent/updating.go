@@ -16,14 +16,15 @@ import (
 	"borealis/agent/wire"
 )
 
-// updates is how an agent replaces its own program. Only offers and restart are for more
-// than one goroutine; what is untold is guarded by Agent.mu.
+// updates is how an agent replaces its own program. Only the channels are for more than one
+// goroutine; what is untold is guarded by Agent.mu.
 type updates struct {
 	place     update.Place
 	publisher ed25519.PublicKey // Whose releases are taken; nil: nobody's.
 	sequence  int64             // Of the release that runs.
 
-	offers  chan string   // Manifests, for keepUpdated.
+	turn    chan struct{} // Full from an offer that is taken until it has failed.
+	offers  chan string   // The manifest whose turn it is, for keepUpdated.
 	restart chan struct{} // Closed when another program is in place of this one.
 	untold  *wire.Updated // What the engine has to hear as soon as it can.
 }
@@ -32,7 +33,7 @@ func newUpdates(c Config) updates {
 	publisher, _ := release.Publisher()
 	return updates{
 		place: update.Place{Exe: c.Exe, Data: c.Data}, publisher: publisher, sequence: release.Sequence(),
-		offers: make(chan string), restart: make(chan struct{}),
+		turn: make(chan struct{}, 1), offers: make(chan string, 1), restart: make(chan struct{}),
 	}
 }
 
@@ -49,7 +50,8 @@ func (u updates) resume(log *slog.Logger) {
 // offered takes an update that an administrator asked for, or says why not. It does not wait.
 func (a *Agent) offered(m wire.Update) {
 	select {
-	case a.updates.offers <- m.Manifest:
+	case a.updates.turn <- struct{}{}:
+		a.updates.offers <- m.Manifest
 	default:
 		a.updated("", wire.UpdateRefused, errors.New("another update is under way"))
 	}
@@ -61,7 +63,12 @@ func (a *Agent) keepUpdated(ctx context.Context) {
 	for {
 		select {
 		case manifest := <-a.updates.offers:
-			if a.update(ctx, manifest) {
+			version, outcome, why := a.update(ctx, manifest)
+			if outcome != wire.UpdateStarted {
+				<-a.updates.turn // Who hears the outcome may offer another at once.
+			}
+			a.updated(version, outcome, why)
+			if outcome == wire.UpdateStarted {
 				close(a.updates.restart)
 				return
 			}
@@ -71,13 +78,12 @@ func (a *Agent) keepUpdated(ctx context.Context) {
 	}
 }
 
-// update carries out one update, and tells the engine what became of it. It reports whether
-// another program is in place now.
-func (a *Agent) update(ctx context.Context, manifest string) bool {
+// update carries out one update, to what version. When its outcome is UpdateStarted, another
+// program is in place now; else it says why not.
+func (a *Agent) update(ctx context.Context, manifest string) (version, outcome string, why error) {
 	m, file, err := a.acceptable(manifest)
 	if err != nil {
-		a.updated(m.Version, wire.UpdateRefused, err)
-		return false
+		return m.Version, wire.UpdateRefused, err
 	}
 	a.log.Info("update_begins", "reason", m.Version)
 	err = a.updates.place.Stage(file, func(w io.Writer) error {
@@ -87,11 +93,9 @@ func (a *Agent) update(ctx context.Context, manifest string) bool {
 		err = a.updates.place.Begin(a.version, m)
 	}
 	if err != nil {
-		a.updated(m.Version, wire.UpdateFailed, err)
-		return false
+		return m.Version, wire.UpdateFailed, err
 	}
-	a.updated(m.Version, wire.UpdateStarted, nil)
-	return true
+	return m.Version, wire.UpdateStarted, nil
 }
 
 // acceptable reads a manifest and finds the program for this device, or says why it is not

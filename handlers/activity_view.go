@@ -7,6 +7,7 @@ import (
 
 	"borealis/handlers/access"
 	"borealis/store"
+	"borealis/tunnel"
 	"borealis/views"
 )
 
@@ -50,10 +51,14 @@ func (s *Server) quietView(ctx context.Context, q store.RecordQuery) (events []v
 }
 
 func eventView(r store.Record) views.Event {
-	return views.Event{
+	v := views.Event{
 		ID: r.Seq, At: r.At, DeviceID: r.DeviceID, Hostname: r.Hostname, TunnelID: r.TunnelID, Actor: r.Actor, Source: r.Source,
 		Kind: r.Kind, Target: r.Target, Result: r.Result, Reason: r.Reason, Detail: r.Detail,
 	}
+	if r.Kind == "tunnel_down" {
+		v.End = endingView(tunnel.Reason(r.Reason))
+	}
+	return v
 }
 
 // activityQuery is what a principal may see of what happened: whoever may not read the

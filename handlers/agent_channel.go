@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"borealis/agent/wire"
+	"borealis/store"
 	"borealis/tunnel"
 
 	"github.com/coder/websocket"
@@ -19,59 +21,109 @@ import (
 const (
 	helloTimeout  = 10 * time.Second
 	writeTimeout  = 10 * time.Second // of one message to an agent or a browser
-	missedBeats   = 2                // unanswered pings in a row that make a peer dead
 	agentMessages = 100              // messages a second that an agent may send for long
 	agentBurst    = 500              // and at once
 )
 
 // agentChannel is the connection that an agent keeps to its engine. Who the agent is,
-// only its TLS certificate says.
+// only its TLS certificate says. The channel outlives the request that asked for it: ten
+// thousand of them do not hold ten thousand requests, and the stacks of their handshakes.
 func (s *Server) agentChannel(w http.ResponseWriter, r *http.Request) {
 	d, err := s.agentDevice(r.Context(), r.TLS)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	ctx, stream, err := s.streams.begin(r.Context(), owner{})
+	ctx, stream, err := s.streams.begin(context.WithoutCancel(r.Context()), owner{})
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	defer stream.end()
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{wire.Subprotocol}})
+	kept := false
+	defer func() {
+		if !kept {
+			stream.end()
+		}
+	}()
+	if l := s.joinChannel(ctx, w, r, d); l != nil {
+		kept = true
+		go func() {
+			defer stream.end()
+			s.keepChannel(ctx, l)
+		}()
+	}
+}
+
+// A line is an agent's channel and the connection that it is on.
+type line struct {
+	conn    *websocket.Conn
+	channel *tunnel.Channel
+	device  string
+	addr    string
+}
+
+// end ends both.
+func (l *line) end() {
+	if l.channel != nil {
+		l.channel.Leave()
+	}
+	l.conn.CloseNow()
+}
+
+// joinChannel makes the connection of a request an agent's channel. It returns nil when there is
+// none, which the agent has been told.
+func (s *Server) joinChannel(ctx context.Context, w http.ResponseWriter, r *http.Request, d store.Device) *line {
+	conn, err := websocket.Accept(lean{w}, r, &websocket.AcceptOptions{Subprotocols: []string{wire.Subprotocol}})
 	if err != nil {
 		s.log.DebugContext(ctx, "agent_refused", "agent", d.ID, "addr", address(r), "err", err)
-		return // Accept has answered
+		return nil // Accept has answered
 	}
-	defer conn.CloseNow()
+	l := &line{conn: conn, device: d.ID, addr: address(r)}
+	joined := false
+	defer func() {
+		if !joined {
+			l.end()
+		}
+	}()
 	conn.SetReadLimit(wire.MaxMessage)
 	if conn.Subprotocol() != wire.Subprotocol {
 		conn.Close(websocket.StatusPolicyViolation, "the subprotocol is "+wire.Subprotocol)
-		return
+		return nil
 	}
 	hello, err := readHello(ctx, conn)
 	if err != nil {
-		s.log.WarnContext(ctx, "agent_refused", "agent", d.ID, "addr", address(r), "err", err)
+		s.log.WarnContext(ctx, "agent_refused", "agent", d.ID, "addr", l.addr, "err", err)
 		conn.Close(websocket.StatusPolicyViolation, "the first message is a hello")
-		return
+		return nil
 	}
-	channel, err := s.config.Manager.Join(ctx, d, hello, address(r), s.identity(r.TLS.ServerName), conn.Ping)
-	if err != nil {
-		s.log.ErrorContext(ctx, "agent_refused", "agent", d.ID, "addr", address(r), "err", err)
+	if l.channel, err = s.config.Manager.Join(ctx, d, hello, l.addr, s.identity(r.TLS.ServerName), conn.Ping); err != nil {
+		s.log.ErrorContext(ctx, "agent_refused", "agent", d.ID, "addr", l.addr, "err", err)
 		conn.Close(websocket.StatusTryAgainLater, "")
-		return
+		return nil
 	}
-	defer channel.Leave()
 	now, err := s.agentDevice(ctx, r.TLS) // somebody may have decided before the manager knew of the channel
 	if err != nil {
 		conn.Close(websocket.StatusPolicyViolation, "")
-		return
+		return nil
 	}
 	if now.State != d.State {
 		s.config.Manager.StateChanged(d.ID, now.State)
 	}
-	if err := pumpChannel(ctx, conn, channel); err != nil && ctx.Err() == nil {
-		s.log.InfoContext(ctx, "agent_cut", "agent", d.ID, "addr", address(r), "err", err)
+	joined = true
+	return l
+}
+
+// keepChannel carries an agent's messages until the channel or ctx ends.
+func (s *Server) keepChannel(ctx context.Context, l *line) {
+	defer l.end()
+	defer func() { // nobody else would catch it: the request is over
+		if v := recover(); v != nil {
+			s.counts.faults.Add(1)
+			s.log.ErrorContext(ctx, "request_failed", "agent", l.device, "addr", l.addr, "path", wire.PathChannel, "err", fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+		}
+	}()
+	if err := pumpChannel(ctx, l.conn, l.channel); err != nil && ctx.Err() == nil {
+		s.log.InfoContext(ctx, "agent_cut", "agent", l.device, "addr", l.addr, "err", err)
 	}
 }
 
@@ -95,13 +147,9 @@ func pumpChannel(ctx context.Context, conn *websocket.Conn, channel *tunnel.Chan
 	ctx, cancel := context.WithCancelCause(ctx)
 	var work sync.WaitGroup
 	defer work.Wait()
+	defer startPulse(ctx, conn, wire.Heartbeat, cancel).stop()
 	defer cancel(nil)
 	work.Go(func() { cancel(sendChannel(ctx, conn, channel.Outgoing())) })
-	work.Go(func() {
-		if err := beat(ctx, conn, wire.Heartbeat); err != nil {
-			cancel(err)
-		}
-	})
 	limit := rate.NewLimiter(agentMessages, agentBurst)
 	for {
 		msg, err := readAgent(ctx, conn)
@@ -173,31 +221,4 @@ func lasting(ctx context.Context, timeout time.Duration) (context.Context, conte
 	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(closeGrace, cancel) })
 	return writing, func() { stop(); cancel() }
-}
-
-// beat pings the other side regularly, so that a connection that is dead is noticed.
-// It returns nil when ctx ends.
-func beat(ctx context.Context, conn *websocket.Conn, every time.Duration) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for missed := 0; ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		alone, cancel := lasting(ctx, every)
-		err := conn.Ping(alone)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err == nil:
-			missed = 0
-		default:
-			if missed++; missed == missedBeats || !errors.Is(err, context.DeadlineExceeded) {
-				return fmt.Errorf("no answer to a ping: %w", err)
-			}
-		}
-	}
 }

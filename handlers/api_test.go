@@ -213,17 +213,17 @@ func TestTunnelsUnavailable(t *testing.T) {
 	p := r.program("ann", access.Admin)
 	var all tunnelsAnswer
 	p.do(http.MethodGet, "/api/tunnels", "").into(t, &all)
-	if !strings.Contains(all.Link.Error, "used by another program") || all.Total != 0 {
+	if !strings.Contains(all.Link.Error, "is used by ") || all.Total != 0 {
 		t.Errorf("%+v", all)
 	}
 	page := r.browser("bob", access.Admin).do(http.MethodGet, "/devices", "")
-	if page.StatusCode != http.StatusOK || !strings.Contains(page.body, "used by another program") {
+	if page.StatusCode != http.StatusOK || !strings.Contains(page.body, "is used by ") {
 		t.Errorf("the page does not say it: %d", page.StatusCode)
 	}
 	d, id := r.device("pc", store.Active)
 	r.joinAgent(id)
 	got := p.do(http.MethodPost, "/api/tunnel/connect", `{"device_id":"`+d.ID+`"}`).problem(t)
-	if got.Code != codeUnavailable || !strings.Contains(got.Detail, "used by another program") {
+	if got.Code != codeUnavailable || !strings.Contains(got.Detail, "is used by ") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -1,10 +1,12 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"borealis/handlers/access"
@@ -24,7 +26,7 @@ func deviceHome(w http.ResponseWriter, r *http.Request, _ principal) error {
 // devicePage is one tab of a device's page.
 func (s *Server) devicePage(r *http.Request, p principal) (templ.Component, error) {
 	id, tab := chi.URLParam(r, "id"), chi.URLParam(r, "tab")
-	if !slices.Contains([]string{views.TabSummary, views.TabConfig, views.TabShell, views.TabActivity}, tab) {
+	if !slices.Contains([]string{views.TabSummary, views.TabConfig, views.TabShell, views.TabTimeline, views.TabActivity}, tab) {
 		return nil, refuse(codeNotFound, "A device's page has no part of that name.")
 	}
 	before, err := cursor(r.URL.Query())
@@ -41,6 +43,9 @@ func (s *Server) devicePage(r *http.Request, p principal) (templ.Component, erro
 	frame, err := s.frame(r, p, v.Hostname, "devices", "device:"+v.ID)
 	if err != nil {
 		return nil, err
+	}
+	for _, reason := range tunnel.Reasons() {
+		v.Endings = append(v.Endings, endingView(reason))
 	}
 	return views.DevicePage(frame, v), nil
 }
@@ -59,7 +64,7 @@ func (s *Server) deviceView(ctx context.Context, p principal, id, tab string, be
 		Now: time.Now(), Tab: tab, ID: d.ID, Hostname: d.Hostname, OS: d.OS, OSVersion: d.OSVersion, Arch: d.Arch,
 		AgentVersion: d.AgentVersion, Link: d.Link, Pin: d.Pin, Site: d.Site, State: d.State,
 		CreatedAt: d.CreatedAt, LastSeen: d.LastSeen, VirtualIP: addressText(d.VirtualIP),
-		Tunnel: tunnelView(st, p), Attached: attached(st, p), CanManage: p.may(access.ManageDevices),
+		Tunnel: tunnelView(st, p), Attached: attached(st, p), CanManage: p.may(access.ManageDevices), CanConnect: p.may(access.Connect),
 		Allowed: allowedView(st.AllowedPorts), Before: before,
 	}
 	if v.Ports, err = s.portsView(ctx, p, d, st, v.Now); err != nil {
@@ -78,6 +83,11 @@ func (s *Server) deviceView(ctx context.Context, p principal, id, tab string, be
 	if v.Inventory, err = s.inventoryView(ctx, id); err != nil {
 		return views.Device{}, err
 	}
+	if tab == views.TabTimeline {
+		if v.History, err = s.historyView(ctx, id); err != nil {
+			return views.Device{}, err
+		}
+	}
 	limit := recentEvents
 	if tab == views.TabActivity {
 		limit = eventsPerPage
@@ -89,7 +99,7 @@ func (s *Server) deviceView(ctx context.Context, p principal, id, tab string, be
 // tunnelView is a tunnel as somebody sees it.
 func tunnelView(st tunnel.Status, p principal) views.Tunnel {
 	v := views.Tunnel{
-		ID: st.TunnelID, DeviceID: st.DeviceID, State: string(st.State), Reason: string(st.Reason),
+		ID: st.TunnelID, DeviceID: st.DeviceID, State: string(st.State), End: endingView(st.Reason),
 		VirtualIP: addressText(st.VirtualIP), EngineIP: addressText(st.EngineIP), Endpoint: st.Endpoint,
 		ServerKey: st.ServerPublicKey, AgentKey: st.AgentPublicKey, Mode: string(st.Mode),
 		RequestedAt: st.RequestedAt, UpAt: st.UpAt, EndedAt: st.EndedAt, LastHandshake: st.LastHandshake,
@@ -101,6 +111,20 @@ func tunnelView(st tunnel.Status, p principal) views.Tunnel {
 	for _, step := range st.Timeline {
 		v.Steps = append(v.Steps, views.Step{Name: step.Name, At: step.At, Detail: step.Detail})
 	}
+	return v
+}
+
+// endingView is why a tunnel ended, as people read it.
+func endingView(reason tunnel.Reason) views.Ending {
+	meaning, remedy, fault := reason.Explain()
+	v := views.Ending{Reason: string(reason), Text: meaning, Hint: remedy, Kind: "warn"}
+	switch {
+	case fault || meaning == "": // of another version of the engine
+		v.Kind = "err"
+	case reason.Meant():
+		v.Kind = "idle"
+	}
+	v.Text = cmp.Or(v.Text, strings.ReplaceAll(v.Reason, "_", " "))
 	return v
 }
 

@@ -4,10 +4,12 @@ import (
 	queue "container/list"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,7 +37,12 @@ const crowdedLog = time.Minute // least time between two lines about refused con
 // A door lets connections in, and bounds those of which nobody knows whose they are.
 // It is safe for concurrent use.
 type door struct {
-	log *slog.Logger
+	log         *slog.Logger
+	descriptors descriptors
+
+	open          atomic.Int64 // connections that came in and are not closed
+	turnedAway    atomic.Int64 // that did not come in
+	agentsRefused atomic.Int64 // because few descriptors were left
 
 	mu        sync.Mutex
 	waiting   queue.List     // of *visitor, who have not asked for anything; the oldest first
@@ -43,6 +50,8 @@ type door struct {
 	strangers queue.List     // of *visitor, who have asked for something; the idlest first
 	refused   int            // how many were, since the last line in the log
 	logged    time.Time
+	scarce    int // agents that were refused, since the last line in the log
+	scarceAt  time.Time
 }
 
 // A visitor is a connection that came through the door.
@@ -52,17 +61,22 @@ type visitor struct {
 	door   *door
 	source string
 	late   *time.Timer
+	closed atomic.Bool
 
 	// Guarded by the door.
 	in       *queue.List // where it is counted, nil once it is not
 	place    *queue.Element
-	requests int // that take long and are under way
+	requests int    // that take long and are under way
+	passed   func() // ends its turn at the turnstile; nil without one
 }
 
 // Listener wraps the listener that [Server.HTTPServer] is going to serve, before TLS. It
 // keeps connections that have proven nothing from using up what others need: those that
 // are too many are closed at once.
-func (s *Server) Listener(l net.Listener) net.Listener { return &doorListener{l, &s.door} }
+func (s *Server) Listener(l net.Listener) net.Listener {
+	s.door.descriptors.watch()
+	return &doorListener{l, &s.door}
+}
 
 type doorListener struct {
 	net.Listener
@@ -90,21 +104,26 @@ func (d *door) enter(conn net.Conn) *visitor {
 	if a := remote(v.source); a.IsValid() {
 		v.source = sourceOf(a)
 	}
+	scarce := d.short(2)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.fullLocked(v.source) {
 		d.refuseLocked(v.source)
 		return nil
 	}
-	if d.waiting.Len() >= maxHalfOpen {
+	switch {
+	case d.waiting.Len() >= maxHalfOpen, scarce && d.waiting.Len() > 0:
 		d.evictLocked(&d.waiting)
+	case scarce && d.strangers.Len() > 0:
+		d.evictLocked(&d.strangers)
 	}
 	if d.sources == nil {
 		d.sources = make(map[string]int)
 	}
 	d.sources[v.source]++
 	v.in, v.place = &d.waiting, d.waiting.PushBack(v)
-	v.late = time.AfterFunc(halfOpenTime, func() { conn.Close() })
+	v.late = time.AfterFunc(halfOpenTime, func() { _ = v.shut() })
+	d.open.Add(1)
 	return v
 }
 
@@ -124,6 +143,7 @@ func (d *door) fullLocked(source string) bool {
 }
 
 func (d *door) refuseLocked(source string) {
+	d.turnedAway.Add(1)
 	d.refused++
 	if now := time.Now(); now.Sub(d.logged) >= crowdedLog {
 		d.log.Warn("connections_refused", "addr", source, "count", d.refused, "open", d.waiting.Len())
@@ -135,7 +155,7 @@ func (d *door) refuseLocked(source string) {
 func (d *door) evictLocked(l *queue.List) {
 	first := l.Front().Value.(*visitor)
 	d.leaveLocked(first)
-	first.Conn.Close()
+	_ = first.shut()
 }
 
 func (d *door) leaveLocked(v *visitor) {
@@ -144,12 +164,32 @@ func (d *door) leaveLocked(v *visitor) {
 	}
 	v.late.Stop()
 	v.in.Remove(v.place)
+	if v.passed != nil {
+		v.passed()
+		v.passed = nil
+	}
 	if v.in == &d.waiting {
 		if d.sources[v.source]--; d.sources[v.source] == 0 {
 			delete(d.sources, v.source)
 		}
 	}
 	v.in = nil
+}
+
+// passes notes that the connection has a turn at the turnstile, which leave ends: when the handshake and
+// the first request's header are there, or the connection is gone.
+func (v *visitor) passes(leave func()) {
+	if v == nil {
+		leave()
+		return
+	}
+	v.door.mu.Lock()
+	defer v.door.mu.Unlock()
+	if v.in != &v.door.waiting {
+		leave()
+		return
+	}
+	v.passed = leave
 }
 
 // asks notes that the connection makes a request.
@@ -211,7 +251,42 @@ func (v *visitor) known() {
 // Close closes the connection.
 func (v *visitor) Close() error {
 	v.known()
+	return v.shut()
+}
+
+// shut closes the connection and counts it out.
+func (v *visitor) shut() error {
+	if !v.closed.Swap(true) {
+		v.door.open.Add(-1)
+	}
 	return v.Conn.Close()
+}
+
+// short reports whether fewer file descriptors are left than a part of those that are reserved for
+// operators.
+func (d *door) short(part int) bool {
+	left, known := d.descriptors.left(d.open.Load())
+	return known && left < d.descriptors.reserve()/part
+}
+
+// errNoDescriptors is why an agent is not let in. It comes again.
+var errNoDescriptors = errors.New("few file descriptors are left, and they are for operators")
+
+// admitAgent refuses the connection of an agent while only those file descriptors are left that
+// operators may need. Agents that are connected stay.
+func (d *door) admitAgent(from string) error {
+	if !d.short(1) {
+		return nil
+	}
+	d.agentsRefused.Add(1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.scarce++
+	if now := time.Now(); now.Sub(d.scarceAt) >= crowdedLog {
+		d.log.Warn("agents_refused", "addr", from, "count", d.scarce, "limit", d.descriptors.limit, "reason", errNoDescriptors)
+		d.scarce, d.scarceAt = 0, now
+	}
+	return errNoDescriptors
 }
 
 // visitorKey is where the context of a connection's requests holds it.
@@ -222,10 +297,16 @@ func withVisitor(ctx context.Context, conn net.Conn) context.Context {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 	}
-	if v, ok := conn.(*visitor); ok {
+	if v := visitorOn(conn); v != nil {
 		return context.WithValue(ctx, visitorKey{}, v)
 	}
 	return ctx
+}
+
+// visitorOn is a connection that came through the door; nil for another one.
+func visitorOn(conn net.Conn) *visitor {
+	v, _ := conn.(*visitor)
+	return v
 }
 
 // visitorOf is the connection that a request came on; nil when it came through no door.

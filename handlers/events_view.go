@@ -134,6 +134,12 @@ func (v *liveView) drawDevice(ctx context.Context, html *bytes.Buffer) error {
 	if err := v.addAs(ctx, html, "agent-update", views.AgentUpdate(d), views.AgentUpdate(still)); err != nil {
 		return err
 	}
+	if d.Tunnel.ID != "" {
+		still.Now = d.Tunnel.EndedAt // whether the attempt failed counts, and not how long ago
+	}
+	if err := v.addAs(ctx, html, "doctor", views.DoctorCard(d), views.DoctorCard(still)); err != nil {
+		return err
+	}
 	timeless := d.Ports
 	timeless.Now = time.Time{}
 	return v.addAs(ctx, html, "ports", views.PortsCard(d.Ports), views.PortsCard(timeless))

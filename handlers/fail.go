@@ -19,6 +19,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case gaveUp(r, err):
 		s.log.DebugContext(r.Context(), "request_abandoned", "addr", address(r), "err", err)
 	case p.Code == codeInternal:
+		s.counts.faults.Add(1)
 		s.log.ErrorContext(r.Context(), "request_failed", "addr", address(r), "method", r.Method, "path", r.URL.Path, "err", err)
 	case p.Status == http.StatusForbidden:
 		s.log.WarnContext(r.Context(), "request_refused", "addr", address(r), "reason", p.Code, "err", err)

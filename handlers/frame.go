@@ -40,10 +40,7 @@ func (s *Server) count(ctx context.Context, p principal, f *views.Page) error {
 			Hint: "The engine repairs its packet filter by itself, and ends every tunnel when it cannot.",
 		}
 	} else if err := s.config.Manager.Recording(); err != nil {
-		f.Banner = views.Note{
-			Kind: "err", Text: sentence(err.Error()) + ".",
-			Hint: "Nobody can connect to a device meanwhile, and after a minute every tunnel ends. Look at the disk and the engine's log.",
-		}
+		f.Banner = readOnlyBanner(err)
 	}
 	return nil
 }

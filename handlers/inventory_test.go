@@ -94,6 +94,35 @@ func TestInventory(t *testing.T) {
 	}
 }
 
+// TestOwnersDecisionsAreShownAtOnce: each panic stop and each release at the device is on a page that
+// is open, and in the API, before the next one comes.
+func TestOwnersDecisionsAreShownAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	d, id := r.device("pc-1", store.Active)
+	p := r.program("prog", access.Viewer)
+	f := r.browser("ann", access.Viewer).follow("tab=t&view=device:" + d.ID)
+	f.until(`id="own-policy"`)
+	conn := r.joinAgent(id)
+	const sentence = "Somebody at the device stopped all tunnels."
+	for n := range 5 { // With a pause after each, this would take longer than the test may.
+		stopped := n%2 == 0
+		i := wire.Inventory{CPU: "Some CPU"}
+		if stopped {
+			i.Limits = []string{sentence}
+		}
+		r.say(conn, wire.FromAgent{Inventory: &i})
+		if live := f.until(`id="own-policy"`); strings.Contains(live, sentence) != stopped {
+			t.Errorf("%d: the open page gets %s", n, live)
+		}
+		var got deviceDetail
+		p.do(http.MethodGet, "/api/devices/"+d.ID, "").into(t, &got)
+		if got.Inventory == nil || len(got.Inventory.Limits) != len(i.Limits) {
+			t.Errorf("%d: the API answers %+v", n, got.Inventory)
+		}
+	}
+}
+
 // TestEmptyInventory: lists without members are lists all the same.
 func TestEmptyInventory(t *testing.T) {
 	t.Parallel()

@@ -18,6 +18,9 @@ import (
 
 const maxName = 128 // characters of an operator's name
 
+// signInFailed is the kind of the records of sign-ins that failed.
+const signInFailed = "sign_in_failed"
+
 // Why a sign-in failed, as records say it.
 const (
 	failedPassword = "password"
@@ -132,7 +135,7 @@ func (s *Server) signIn(r *http.Request, name, password string) (store.Operator,
 	}
 	if !ok {
 		// What was typed is recorded only when it is a name: it could be a password.
-		s.recordRefusal(r.Context(), store.Record{Kind: "sign_in_failed", Actor: operator.Name, Source: address(r), Reason: failedPassword})
+		s.recordRefusal(r.Context(), store.Record{Kind: signInFailed, Actor: operator.Name, Source: address(r), Reason: failedPassword})
 		return store.Operator{}, refuse(codeSignInFailed, "The name or the password is wrong.")
 	}
 	return operator, s.mayEnter(r, operator)
@@ -142,7 +145,7 @@ func (s *Server) signIn(r *http.Request, name, password string) (store.Operator,
 func (s *Server) mayEnter(r *http.Request, o store.Operator) error {
 	err := s.notLocked(r.Context(), o.ID)
 	if f, ok := errors.AsType[*failure](err); ok && f.code == codeOperatorLocked {
-		s.recordRefusal(r.Context(), store.Record{Kind: "sign_in_failed", Actor: o.Name, Source: address(r), Reason: failedLocked})
+		s.recordRefusal(r.Context(), store.Record{Kind: signInFailed, Actor: o.Name, Source: address(r), Reason: failedLocked})
 	}
 	return err
 }

@@ -68,7 +68,7 @@ func (s *Server) providerFailure(r *http.Request, err error) error {
 		return refuse(codeProviderDown, "%s does not answer.", s.config.OIDC.Title())
 	case errors.Is(err, oidc.ErrRefused):
 		s.recordRefusal(r.Context(), store.Record{
-			Kind: "sign_in_failed", Source: address(r), Reason: failedOIDC, Detail: clean(err.Error(), maxDetail),
+			Kind: signInFailed, Source: address(r), Reason: failedOIDC, Detail: clean(err.Error(), maxDetail),
 		})
 		return refuse(codeSignInFailed, "The sign-in at %s was not valid.", s.config.OIDC.Title())
 	}
@@ -106,7 +106,7 @@ func (s *Server) signInByProvider(w http.ResponseWriter, r *http.Request, f flow
 	role, sites, err := s.roleOf(who)
 	if err != nil {
 		s.recordRefusal(r.Context(), store.Record{
-			Kind: "sign_in_failed", Source: address(r), Reason: failedOIDC, Detail: clean("no role for "+who.Subject, maxDetail),
+			Kind: signInFailed, Source: address(r), Reason: failedOIDC, Detail: clean("no role for "+who.Subject, maxDetail),
 		})
 		return err
 	}

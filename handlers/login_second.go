@@ -90,7 +90,7 @@ func (s *Server) second(w http.ResponseWriter, r *http.Request) {
 		s.loginFailed(w, r, "", localPath(wait.next), err)
 		return
 	}
-	err = s.proveByCode(r, o, store.Record{Kind: "sign_in_failed", Actor: o.Name, Source: address(r)}, fields.Get("code"))
+	err = s.proveByCode(r, o, store.Record{Kind: signInFailed, Actor: o.Name, Source: address(r)}, fields.Get("code"))
 	if err == nil {
 		if err = s.finishSecond(w, r, o); err == nil {
 			http.Redirect(w, r, wait.next, http.StatusSeeOther)

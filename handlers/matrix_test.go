@@ -259,6 +259,7 @@ L+++++3L44 GET /devices/{id}
 L+++++3L44 HEAD /devices/{id}
 13333+3144 POST /devices/{id}/approve
 13333+3144 POST /devices/{id}/deny
+13+43+3144 POST /devices/{id}/doctor
 13333+3144 POST /devices/{id}/lock
 13+43+3144 POST /devices/{id}/ports/check
 13+43+3144 POST /devices/{id}/ports/{act}
@@ -286,6 +287,8 @@ L+++++3L44 HEAD /enrolment
 ++++++++44 HEAD /favicon.ico
 ++++++++44 GET /healthz
 ++++++++44 HEAD /healthz
+++++++++44 GET /readyz
+++++++++44 HEAD /readyz
 ++++++++44 GET /login
 ++++++++44 HEAD /login
 ++++++++44 POST /login
@@ -337,12 +340,15 @@ L+++++3L44 HEAD /verify
 1++4++3144 HEAD /api/devices/{id}
 13333+3144 POST /api/devices/{id}/approve
 13333+3144 POST /api/devices/{id}/deny
+13+43+3144 POST /api/devices/{id}/doctor
 1++4++3144 GET /api/devices/{id}/ports
 1++4++3144 HEAD /api/devices/{id}/ports
 13+43+3144 PUT /api/devices/{id}/ports
 13+43+3144 POST /api/devices/{id}/ports/check
 13333+3144 POST /api/devices/{id}/quarantine
 13333+3144 POST /api/devices/{id}/revoke
+1++4++3144 GET /api/devices/{id}/timeline
+1++4++3144 HEAD /api/devices/{id}/timeline
 13333+3144 POST /api/devices/{id}/update
 13333+3144 GET /api/locks
 13333+3144 HEAD /api/locks

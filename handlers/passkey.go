@@ -164,7 +164,7 @@ func (s *Server) signInByPasskey(w http.ResponseWriter, r *http.Request) {
 	a, err := readPasskey(r)
 	var o store.Operator
 	if err == nil {
-		o, err = s.proveByPasskey(r, cookieOf(r, challengeCookie), a.Credential, store.Record{Kind: "sign_in_failed", Source: address(r)})
+		o, err = s.proveByPasskey(r, cookieOf(r, challengeCookie), a.Credential, store.Record{Kind: signInFailed, Source: address(r)})
 	}
 	if err == nil {
 		err = s.mayEnter(r, o)
@@ -200,7 +200,7 @@ func (s *Server) secondByPasskey(w http.ResponseWriter, r *http.Request) {
 	}
 	wait, o, err := s.pendingOf(r, true)
 	if err == nil {
-		_, err = s.proveByPasskey(r, cookieOf(r, pendingCookie), a.Credential, store.Record{Kind: "sign_in_failed", Actor: o.Name, Source: address(r)})
+		_, err = s.proveByPasskey(r, cookieOf(r, pendingCookie), a.Credential, store.Record{Kind: signInFailed, Actor: o.Name, Source: address(r)})
 	}
 	if err == nil {
 		err = s.finishSecond(w, r, o)

@@ -112,6 +112,9 @@ func (f *refusals) close() {
 // recordRefusal writes down that somebody was refused who has not proven who they are.
 // After many of a kind only their number is.
 func (s *Server) recordRefusal(ctx context.Context, a store.Record) {
+	if a.Kind == signInFailed {
+		s.counts.signInFailures.Add(1)
+	}
 	if a.Result = store.Refused; s.refusals.admit(a.Kind) {
 		s.record(ctx, a)
 	}

@@ -197,7 +197,7 @@ func (c code) peopleKind() (status int, title, hint string) {
 	case codeRefusedForm:
 		return http.StatusBadRequest, "Form is not complete", "Fill it in and try again."
 	}
-	return http.StatusInternalServerError, "Something went wrong in the engine", "Try again; the engine's log says what it was."
+	return c.databaseKind()
 }
 
 // A failure is a request that is refused for a reason which the client may know.
@@ -277,6 +277,9 @@ func failureOf(err error) *failure {
 		return f
 	}
 	if f := portsFailure(err); f != nil {
+		return f
+	}
+	if f := databaseFailure(err); f != nil {
 		return f
 	}
 	if l, ok := errors.AsType[*tunnel.LockedError](err); ok {

@@ -49,6 +49,10 @@ func TestProblems(t *testing.T) {
 		{store.ErrCodeExpired, 410, codeEnrolExpired},
 		{store.ErrTooManyPending, 409, codeEnrolQueue},
 		{store.ErrClosed, 503, codeStopping},
+		{store.ErrFull, 503, codeDiskFull},
+		{store.ErrBusy, 503, codeDatabaseBusy},
+		{store.ErrFailed, 503, codeDatabaseLost},
+		{fmt.Errorf("%w: %w", tunnel.ErrUnavailable, store.ErrFull), 503, codeDiskFull},
 		{store.ErrDamaged, 500, codeInternal},
 		{errors.New("password of the database"), 500, codeInternal},
 		{refuse(codeMalformed, "x"), 400, codeMalformed},
@@ -127,7 +131,7 @@ func TestEveryCodeIsExplained(t *testing.T) {
 		codeUnknownDevice, codeMethod, codeMalformed, codeUnknownField, codeInvalid, codeTooLarge, codeMediaType, codeOffline,
 		codePending, codeRevoked, codeActive, codeDown, codeUnavailable, codePool, codePortClosed, codeTooMany, codeStopping,
 		codeBadTicket, codePortsChanged, codePrecondition, codeConfirm, codeNothingToUndo, codeEnrolUnknown, codeEnrolUsed, codeEnrolExpired, codeEnrolQueue,
-		codeNoUpdate, codeUpdating,
+		codeNoUpdate, codeUpdating, codeDiskFull, codeDatabaseBusy, codeDatabaseLost,
 	} {
 		status, title, hint := c.kind()
 		if status < 400 || title == fallback || hint == "" {

@@ -48,6 +48,7 @@ func (s *Server) table() []route {
 func (s *Server) signInRoutes() []route {
 	return slices.Concat(
 		read("/healthz", anyone, healthz),
+		read("/readyz", anyone, s.readyz),
 		read("/_s/*", anyone, static.Handler().ServeHTTP),
 		read("/favicon.ico", anyone, noFavicon),
 		read("/login", anyone, s.loginPage),
@@ -76,10 +77,13 @@ func (s *Server) deviceRoutes() []route {
 		read("/api/devices", access.Look, s.call(s.apiDevices)),
 		read("/api/devices/{id}", access.Look, s.call(s.apiDevice)),
 		read("/api/devices/{id}/ports", access.Look, s.act(s.apiPorts)),
+		read("/api/devices/{id}/timeline", access.Look, s.call(s.apiTimeline)),
 		[]route{
 			{http.MethodPost, "/devices/{id}/tunnel/connect", access.Connect, s.act(s.connectPage)},
 			{http.MethodPost, "/devices/{id}/tunnel/disconnect", access.Connect, s.act(s.disconnectPage)},
 			{http.MethodPost, "/devices/{id}/tunnel/keep-open", access.Connect, s.act(s.keepOpenPage)},
+			{http.MethodPost, "/devices/{id}/doctor", access.Connect, s.act(s.doctorPage)},
+			{http.MethodPost, "/api/devices/{id}/doctor", access.Connect, s.call(s.apiDoctor)},
 			{http.MethodPost, "/devices/{id}/ports/check", access.Connect, s.act(s.checkPortsPage)},
 			{http.MethodPost, "/devices/{id}/ports/{act}", access.ChangePorts, s.act(s.portsAct)},
 			{http.MethodPost, "/devices/{id}/terminal/ticket", access.Connect, s.act(s.terminalTicket)},
@@ -142,6 +146,7 @@ func (s *Server) agentRoutes() http.Handler {
 	return s.deviceSide(
 		deviceRoute{http.MethodGet, wire.PathChannel, s.agentChannel},
 		deviceRoute{http.MethodGet, wire.PathFile, s.agentFile},
+		deviceRoute{http.MethodPost, wire.PathTrial, s.agentTrial},
 	)
 }
 

@@ -81,9 +81,13 @@ type Server struct {
 	streams streams
 	access  enforcer
 	door    door
-	tickets *tickets
-	undos   undos
-	audits  auditing
+
+	turnstile turnstile
+	tickets   *tickets
+	undos     undos
+	counts    counters
+	ready     readiness
+	audits    auditing
 
 	refusals refusals // records that strangers cause
 
@@ -130,7 +134,7 @@ func New(c Config) (*Server, error) {
 		c.PublicAddress = func() string { return address }
 	}
 	s := &Server{
-		config: c, log: c.Logger, hosts: make(map[string]bool), tickets: newTickets(), passwords: factor.NewPasswords(),
+		config: c, log: c.Logger, hosts: make(map[string]bool), turnstile: newTurnstile(), tickets: newTickets(), passwords: factor.NewPasswords(),
 		sources:    newThrottle(sourceBurst),
 		names:      newThrottle(nameBurst),
 		tokens:     newThrottle(nameBurst),
@@ -170,10 +174,13 @@ func (s *Server) Handler() http.Handler {
 		switch personality(r) {
 		case wire.ServerName:
 			from.known() // its device's key was proven in the handshake
+			s.counts.agents.Add(1)
 			s.agent.ServeHTTP(w, r)
 		case wire.EnrolServerName:
+			s.counts.enrolments.Add(1)
 			s.enrol.ServeHTTP(w, r)
 		default:
+			s.counts.operators.Add(1)
 			s.operator.ServeHTTP(w, r)
 		}
 	})

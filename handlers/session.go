@@ -15,6 +15,7 @@ const (
 	sessionIdle   = 30 * time.Minute // without anything that a person did
 	sessionLife   = 12 * time.Hour   // however much it is used
 	sessionTouch  = time.Minute      // how exactly the last use is known
+	touchTimeout  = time.Second      // to note it
 )
 
 // startSession signs an operator in and sets the browser's cookie; verified is when
@@ -113,7 +114,9 @@ func (s *Server) touch(ctx context.Context, session store.Session) {
 	if now.Sub(session.SeenAt) < sessionTouch {
 		return
 	}
-	err := s.config.Store.TouchSession(ctx, session.ID, now)
+	brief, cancel := context.WithTimeout(ctx, touchTimeout) // a page does not wait for a database that is busy
+	defer cancel()
+	err := s.config.Store.TouchSession(brief, session.ID, now)
 	if err != nil && !errors.Is(err, store.ErrNotFound) && ctx.Err() == nil {
 		s.log.WarnContext(ctx, "session_touch_failed", "err", err) // the request itself is fine
 	}

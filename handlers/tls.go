@@ -25,7 +25,18 @@ func (s *Server) TLSConfig() *tls.Config {
 		NextProtos:   []string{"h2", "http/1.1"},
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			ctx, from := hello.Context(), hello.Conn.RemoteAddr().String()
-			switch personality, _ := wire.ParseServerName(hello.ServerName); personality {
+			personality, _ := wire.ParseServerName(hello.ServerName)
+			if personality != "" {
+				if err := s.door.admitAgent(from); err != nil {
+					return nil, err
+				}
+				leave, err := s.turnstile.enter(ctx)
+				if err != nil {
+					return nil, err
+				}
+				visitorOn(hello.Conn).passes(leave)
+			}
+			switch personality {
 			case wire.ServerName:
 				return s.identityTLS(hello.ServerName, func(state tls.ConnectionState) error {
 					_, err := s.agentDevice(ctx, &state)

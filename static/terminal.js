@@ -222,7 +222,7 @@ class DeviceTerminal {
     if (performance.now() - this.left < 5000) return this.end("You disconnected.", "");
     const words = byId("terminal-reasons").content.querySelector(`[data-reason="${CSS.escape(reason ?? "")}"]`);
     const text = words ? `The tunnel ended: ${words.textContent}.` : reason ? `The tunnel ended: ${reason.replaceAll("_", " ")}.` : "The terminal was closed.";
-    this.end(text, words?.dataset.hint ?? "");
+    this.end(text, words?.dataset.hint ?? "", "ended", words?.hasAttribute("data-fault"));
   }
 
   // refused says why there is no terminal, and does not ask again. A second factor is
@@ -234,7 +234,7 @@ class DeviceTerminal {
     setTimeout(() => location.assign("/verify?next=" + encodeURIComponent(here)), readFor);
   }
 
-  end(text, hint, state = "ended") {
+  end(text, hint, state = "ended", fault = state === "error") {
     this.link.close();
     sessionStorage.removeItem(this.key);
     this.endedOn = this.tunnel;
@@ -243,6 +243,7 @@ class DeviceTerminal {
     this.remark("");
     byId("terminal-ended").textContent = text;
     byId("terminal-ended-hint").textContent = hint ?? "";
+    this.section.toggleAttribute("data-fault", fault); // shows where to look for what is in the way
     const focused = byId("terminal-host").contains(document.activeElement);
     this.be(state);
     if (focused) this.section.querySelector("[data-terminal=restart]").focus();

@@ -171,8 +171,8 @@ func recording(w world) map[string]func(*testing.T, *Store) error {
 const unrecorded = `
 	AddCheckpoint Lease RedeemToken RehashPassword SaveTunnel SeenDevice SetInventory SetSetting SpendVerification TouchSession
 	DeleteExpiredSessions UpdateDevice UsePasskey UseTOTP
-	APITokenByHash APITokens Changes Check Checkpoints Close Codes CountRecords Device DeviceByPin Devices EachRecord Factors
-	Head Inventory Kinds LastCheckpoint Locks NextExpiry Operator OperatorByIdentity OperatorByName Operators Overrides PasskeyByCredential Records
+	APITokenByHash APITokens Backup Changes Check Checkpoints Close Codes CountRecords Device DeviceByPin Devices EachRecord Err Factors Failed Figures
+	Head Inventory Kinds LastCheckpoint Locks NextExpiry OpenTunnels Operator OperatorByIdentity OperatorByName Operators Overrides PasskeyByCredential Records SchemaVersion
 	SessionByHash Sessions Setting Sites Standing TOTP Tunnel TunnelRecords Tunnels`
 
 // TestNothingWithoutItsRecord makes sure that what cannot be recorded is not done.

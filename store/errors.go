@@ -53,6 +53,10 @@ var (
 	ErrDamaged = errors.New("database is damaged")
 	// ErrBusy means that another process held the database for too long.
 	ErrBusy = errors.New("database is busy in another process")
+	// ErrFull means that the disk of the database is full. It passes.
+	ErrFull = errors.New("disk is full")
+	// ErrFailed means that the database cannot be written any more, see [Store.Failed].
+	ErrFailed = errors.New("database cannot be written any more")
 	// ErrClosed means that the store was closed before the call.
 	ErrClosed = errors.New("store is closed")
 )
@@ -72,11 +76,16 @@ func explain(ctx context.Context, err error) error {
 		return ErrClosed
 	case sqlite.ResultBusy:
 		return fmt.Errorf("%w (%w)", ErrBusy, err)
+	case sqlite.ResultFull:
+		return fmt.Errorf("%w (%w)", ErrFull, err)
 	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
 		return fmt.Errorf("%w: %w; restore a backup", ErrDamaged, err)
 	case sqlite.ResultConstraint:
 		return explainConstraint(code, err)
 	default:
+		if code == sqlite.ResultIOErrSHMSize {
+			return fmt.Errorf("%w (%w)", ErrFull, err)
+		}
 		return err
 	}
 }

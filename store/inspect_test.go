@@ -243,7 +243,7 @@ func TestMigrate(t *testing.T) {
 				continue
 			}
 			for range 2 { // the second time there is nothing to do
-				if err := migrate(ctx, conn, steps[:n]); err != nil {
+				if err := migrate(ctx, conn, steps[:n], keepNothing); err != nil {
 					t.Fatal(err)
 				}
 				if got := schema(conn); got != want {
@@ -256,21 +256,21 @@ func TestMigrate(t *testing.T) {
 				t.Error("a script ran twice")
 			}
 		})
-		if err := migrate(ctx, conn, steps[:1]); !errors.Is(err, ErrNewer) {
+		if err := migrate(ctx, conn, steps[:1], keepNothing); !errors.Is(err, ErrNewer) {
 			t.Errorf("back to 1: error %v, want ErrNewer", err)
 		}
 	})
 	t.Run("all or nothing", func(t *testing.T) {
 		t.Parallel()
 		conn := open(t)
-		if err := migrate(ctx, conn, steps[:1]); err != nil {
+		if err := migrate(ctx, conn, steps[:1], keepNothing); err != nil {
 			t.Fatal(err)
 		}
 		failing := migration{script: "CREATE TABLE c (x)", after: func(*sqlite.Conn) error { return errors.New("no luck") }}
 		for _, bad := range []migration{
 			{script: "CREATE TABLE c (x); CREATE TABLE b (x)"}, {script: "SELEC 1"}, {script: "INSERT INTO a VALUES ('text')"}, failing,
 		} {
-			err := migrate(ctx, conn, []migration{steps[0], steps[1], bad})
+			err := migrate(ctx, conn, []migration{steps[0], steps[1], bad}, keepNothing)
 			if err == nil || !strings.Contains(err.Error(), "migration 3") {
 				t.Errorf("%s: error %v, want it to name migration 3", bad.script, err)
 			}
@@ -278,7 +278,7 @@ func TestMigrate(t *testing.T) {
 				t.Errorf("after %s: %q, want %q", bad.script, got, want)
 			}
 		}
-		if err := migrate(ctx, conn, steps); err != nil {
+		if err := migrate(ctx, conn, steps, keepNothing); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
 	})

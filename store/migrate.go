@@ -52,8 +52,9 @@ func migrations() ([]migration, error) {
 }
 
 // migrate applies the steps that the database has not had yet, in a single
-// transaction. Another process may have done so since the file was inspected.
-func migrate(ctx context.Context, conn *sqlite.Conn, steps []migration) (err error) {
+// transaction. Another process may have done so since the file was inspected. Before it
+// changes a schema that is there it calls keep with that version, and gives up when that fails.
+func migrate(ctx context.Context, conn *sqlite.Conn, steps []migration, keep func(version int) error) (err error) {
 	end, err := begin(ctx, conn)
 	if err != nil {
 		return err
@@ -62,6 +63,11 @@ func migrate(ctx context.Context, conn *sqlite.Conn, steps []migration) (err err
 	version, err := schemaVersion(conn, len(steps))
 	if err != nil {
 		return err
+	}
+	if 0 < version && version < len(steps) {
+		if err := keep(version); err != nil {
+			return err
+		}
 	}
 	for i, step := range steps[version:] {
 		if err := step.apply(conn); err != nil {

@@ -18,7 +18,12 @@ type Store struct {
 	readers *sqlitex.Pool
 	watcher *sqlitex.Pool     // of one connection, for Changes
 	writer  chan *sqlite.Conn // holds the writing connection while nobody uses it
+	waiting queue             // what is to be written next
 	closed  chan struct{}     // closed by Close
+	file    string            // absolute path
+
+	failed  chan struct{} // closed when nothing may be written any more
+	failure error         // why; valid once failed is closed
 
 	// Below which address all are given, by first and last address of a pool. Only
 	// for whoever holds the writing connection.
@@ -31,7 +36,9 @@ type Store struct {
 // Open opens the database at path, makes it when there is none, and brings its
 // schema up to date. Before it changes anything it makes sure that the file is
 // ours, sound ([ErrForeign], [ErrDamaged]) and not newer than this program
-// ([ErrNewer]). A missing directory is made. The caller closes the store.
+// ([ErrNewer]). Before it changes the schema it keeps a copy beside the file, named
+// borealis.db.before-NNN by the version, and changes nothing when it cannot. A missing
+// directory is made. The caller closes the store.
 func Open(ctx context.Context, path string) (*Store, error) {
 	s, err := open(ctx, path)
 	if err != nil {
@@ -56,7 +63,8 @@ func open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, writer, steps); err != nil {
+	keep := func(version int) error { return keepBefore(ctx, path, version) }
+	if err := migrate(ctx, writer, steps, keep); err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
 	readers, err := openReaders(path, readerCount)
@@ -72,6 +80,8 @@ func open(ctx context.Context, path string) (*Store, error) {
 		watcher:  watcher,
 		writer:   make(chan *sqlite.Conn, 1),
 		closed:   make(chan struct{}),
+		file:     path,
+		failed:   make(chan struct{}),
 		searched: make(map[[2]int64]int64),
 	}
 	s.writer <- writer
@@ -86,7 +96,10 @@ func (s *Store) Close() error {
 		close(s.closed)
 		writer := <-s.writer
 		// The writing connection goes last: only it can fold the log into the file.
-		s.closeErr = errors.Join(s.readers.Close(), s.watcher.Close(), writer.Close())
+		s.closeErr = errors.Join(s.readers.Close(), s.watcher.Close())
+		if s.Err() == nil { // else folding would sync again what could not be synced
+			s.closeErr = errors.Join(s.closeErr, writer.Close())
+		}
 		if s.closeErr != nil {
 			s.closeErr = fmt.Errorf("close database: %w", s.closeErr)
 		}

@@ -166,32 +166,6 @@ func (s *Store) read(ctx context.Context, fn func(*sqlite.Conn) error) error {
 	return explain(ctx, err)
 }
 
-// write calls fn inside a transaction on the only writing connection, and
-// commits when fn returns nil. The end of ctx is noticed while the call waits for
-// its turn; once the transaction has begun it is finished, so that an error from
-// here always means that nothing has changed.
-func (s *Store) write(ctx context.Context, fn func(*sqlite.Conn) error) (err error) {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	var conn *sqlite.Conn
-	select {
-	case conn = <-s.writer:
-	case <-s.closed:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { s.writer <- conn }()
-	defer func() { err = explain(ctx, err) }()
-	end, err := begin(ctx, conn)
-	if err != nil {
-		return err
-	}
-	defer end(&err)
-	return fn(conn)
-}
-
 // begin starts a transaction that may write, once no other process has one. The
 // function it returns commits or rolls back, by the error it is shown.
 func begin(ctx context.Context, conn *sqlite.Conn) (end func(*error), err error) {

@@ -239,6 +239,22 @@ func (s *Store) Tunnels(ctx context.Context, deviceID string, limit int) ([]Tunn
 	return all, nil
 }
 
+// OpenTunnels returns the ids of the tunnels that have not ended, and when each was asked for. It
+// costs as much as there are such tunnels, however many have ended.
+func (s *Store) OpenTunnels(ctx context.Context) (map[string]time.Time, error) {
+	all, err := readAll(ctx, s, "tunnel_list_open_id", nil, func(stmt *sqlite.Stmt) (Tunnel, error) {
+		return Tunnel{ID: stmt.GetText("id"), RequestedAt: instant(stmt, "requested_at")}, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list open tunnels: %w", err)
+	}
+	open := make(map[string]time.Time, len(all))
+	for _, t := range all {
+		open[t.ID] = t.RequestedAt
+	}
+	return open, nil
+}
+
 // encodeSteps is steps as they are stored, or nil for nil.
 func encodeSteps(steps []Step) (any, error) {
 	if steps == nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"zombiezen.com/go/sqlite"
 )
 
 func TestTunnel(t *testing.T) {
@@ -360,5 +361,38 @@ func TestEndOpenTunnels(t *testing.T) {
 	}
 	if again, err := s.EndOpenTunnels(ctx, "engine_restart", at); len(again) != 0 || err != nil {
 		t.Errorf("second time: %v, %v", again, err)
+	}
+}
+
+func TestOpenTunnels(t *testing.T) {
+	t.Parallel()
+	s, ctx := openTest(t), t.Context()
+	devices := addDevices(t, s, 3)
+	want := make(map[string]time.Time)
+	for i, id := range []string{"over", "a", "b"} {
+		want[id] = addTunnel(t, s, id, devices[i]).RequestedAt
+	}
+	if _, err := s.EndTunnel(ctx, "over", "operator_left", noon, 0, 0, nil, Record{}); err != nil {
+		t.Fatal(err)
+	}
+	delete(want, "over")
+	got, err := s.OpenTunnels(ctx)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("open: %v (-want +got):\n%s", err, diff)
+	}
+	err = s.read(ctx, func(conn *sqlite.Conn) error {
+		statement, err := statements.ReadFile("sql/tunnel_list_open_id.sql")
+		if err != nil {
+			return err
+		}
+		rows(t, conn, "EXPLAIN QUERY PLAN "+strings.TrimSuffix(strings.TrimSpace(string(statement)), ";"), func(stmt *sqlite.Stmt) {
+			if got := stmt.GetText("detail"); !strings.Contains(got, "INDEX tunnel_open_") {
+				t.Errorf("plan %q: want an index of what is open", got)
+			}
+		})
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

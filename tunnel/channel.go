@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type Channel struct {
 	told      string          // the state of the device that the agent was told last
 	inventory *wire.Inventory // that waits to be stored, or nil
 	storing   bool            // storeInventories runs
+	stored    time.Time       // how far into the future the inventories count that were stored
 	news      int             // of updates, that the agent told since the last offer
 }
 
@@ -70,7 +72,7 @@ func (m *Manager) Join(ctx context.Context, d store.Device, hello wire.Hello, ad
 	if err != nil {
 		return nil, err
 	}
-	m.reattach(c, s)
+	m.reattach(ctx, c, s)
 	if before == nil {
 		m.recordNow(ctx, store.Record{DeviceID: d.ID, Kind: "agent_online", Source: addr})
 	}
@@ -88,11 +90,15 @@ func (m *Manager) enter(c *Channel, driver *wire.File) (before *Channel, s *sess
 	if m.closing {
 		return nil, nil, errors.New("the engine is stopping")
 	}
-	c.send(wire.FromEngine{Welcome: &wire.Welcome{
+	welcome := wire.Welcome{
 		DeviceID: c.device.ID, State: c.device.State, ServerTime: time.Now().UTC(),
 		TokenKeys: m.config.Keys.TokenKeys(c.identity), NextIdentity: m.config.Keys.Next(c.identity),
 		Driver: driver,
-	}})
+	}
+	if c.hello.Protocol >= 3 { // it takes the message of an older engine for one without these
+		welcome.Protocol, welcome.Addresses = wire.Protocol, m.config.Addresses
+	}
+	c.send(wire.FromEngine{Welcome: &welcome})
 	entry := m.deviceLocked(c.device.ID)
 	before, s = entry.channel, entry.session
 	entry.channel = c
@@ -113,7 +119,7 @@ func (m *Manager) driverFor(d store.Device, hello wire.Hello) *wire.File {
 
 // reattach decides what a tunnel is worth after its agent came (back): the agent
 // still holds it, or it has lost it; or the agent holds one that ended meanwhile.
-func (m *Manager) reattach(c *Channel, s *session) {
+func (m *Manager) reattach(ctx context.Context, c *Channel, s *session) {
 	switch {
 	case s != nil && c.hello.Tunnel == s.id:
 		s.agentBack()
@@ -121,8 +127,35 @@ func (m *Manager) reattach(c *Channel, s *session) {
 		s.end(AgentLost)
 	}
 	if c.hello.Tunnel != "" && (s == nil || c.hello.Tunnel != s.id) {
-		c.send(wire.FromEngine{Stop: &wire.Stop{Tunnel: c.hello.Tunnel, Reason: string(AgentLost)}})
+		c.send(wire.FromEngine{Stop: &wire.Stop{Tunnel: c.hello.Tunnel, Reason: string(cmp.Or(m.recorded(ctx, c.device.ID, c.hello.Tunnel), AgentLost))}})
 	}
+}
+
+// recorded is the reason for which a tunnel of a device has ended, by the record; "" when it has none.
+func (m *Manager) recorded(ctx context.Context, deviceID, id string) Reason {
+	t, err := m.config.Store.Tunnel(ctx, id)
+	if err != nil || t.DeviceID != deviceID {
+		return ""
+	}
+	return Reason(t.Reason)
+}
+
+// setRight tells an agent for what reason a tunnel has ended that it says it has ended by itself: the
+// engine may have had another one before it heard of that, so both logs have the same in the end.
+func (c *Channel) setRight(id string) {
+	m := c.manager
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closing {
+		return
+	}
+	m.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+		defer cancel()
+		if r := m.recorded(ctx, c.device.ID, id); r != "" {
+			c.send(wire.FromEngine{Stop: &wire.Stop{Tunnel: id, Reason: string(r)}})
+		}
+	})
 }
 
 // Outgoing carries the messages for the agent. It is closed when the connection must end.
@@ -157,23 +190,14 @@ func (c *Channel) Receive(_ context.Context, msg wire.FromAgent) error {
 		c.describe(*msg.Inventory)
 	case msg.Stopped != nil:
 		if about(msg.Stopped.Tunnel) {
-			s.end(stoppedReason(msg.Stopped.Reason))
+			s.fail(Reason(wire.EndReason(msg.Stopped.Reason)), msg.Stopped.Detail)
+		} else {
+			c.setRight(msg.Stopped.Tunnel)
 		}
 	case msg.Updated != nil:
 		return c.updated(*msg.Updated)
 	}
 	return nil
-}
-
-// stoppedReason is what it means for the tunnel when an agent ended it by itself.
-func stoppedReason(said string) Reason {
-	switch said {
-	case wire.AgentShutdown:
-		return AgentShutdown
-	case wire.PolicyEnded:
-		return LocalPolicy
-	}
-	return AgentLost
 }
 
 // Leave says that the connection is over.
@@ -274,6 +298,7 @@ func (m *Manager) Drop(ctx context.Context, deviceID string, reason Reason) {
 		case <-ctx.Done():
 		}
 	}
+	m.paths.end(deviceID)
 	if c != nil {
 		c.shut()
 	}

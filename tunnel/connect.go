@@ -114,6 +114,9 @@ func (m *Manager) request(ctx context.Context, d store.Device, h Holder) (*sessi
 	did := store.Record{At: s.requestedAt, DeviceID: d.ID, TunnelID: s.id, Kind: "tunnel_requested"}.By(h.Actor())
 	if err := m.config.Store.AddTunnel(ctx, row, s.requestedAt.Add(token.Lifetime), did); err != nil {
 		did.TunnelID = "" // there is none
+		if errors.Is(err, store.ErrConflict) {
+			return nil, fmt.Errorf("%w: the end of the device's last tunnel is not on record yet, try again in a moment", ErrUnavailable)
+		}
 		return nil, m.unrecorded(ctx, did, err)
 	}
 	m.log.InfoContext(ctx, "tunnel_requested", "tunnel", s.id, "agent", d.ID, "operator", h.Operator)
@@ -209,6 +212,7 @@ func (m *Manager) start(ctx context.Context, s *session, c *Channel, h Holder) e
 	s.cause = func() error { return context.Cause(life) }
 	s.idle = newIdleTimer(m.config.Idle, func() { s.end(IdleTimeout) })
 	m.deviceLocked(s.device.ID).session = s
+	m.beginLocked()
 	m.work.Add(1)
 	m.mu.Unlock()
 

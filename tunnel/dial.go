@@ -65,16 +65,32 @@ func (s *session) dialTCP(ctx context.Context, port uint16) (net.Conn, error) {
 
 // cutClosed cuts the engine's flows to ports that are not among open.
 func (s *session) cutClosed(open []acl.Port) {
+	for _, f := range s.flowsBut(open) {
+		f.cut(&cutError{f.protocol, f.port})
+	}
+}
+
+// flowsBut returns the engine's flows to ports that are not among open.
+func (s *session) flowsBut(open []acl.Port) (closed []*flow) {
 	s.mu.Lock()
-	var closed []*flow
+	defer s.mu.Unlock()
 	for f := range s.flows {
 		if !acl.Contains(open, f.protocol, f.port) {
 			closed = append(closed, f)
 		}
 	}
-	s.mu.Unlock()
-	for _, f := range closed {
-		f.cut(&cutError{f.protocol, f.port})
+	return closed
+}
+
+// endFlows ends all that the engine has in a tunnel whose peer is gone, its terminals first. Nobody
+// would answer a goodbye: without a reset each connection would wait for that for minutes.
+func (s *session) endFlows(why Reason) {
+	for _, f := range s.flowsBut(nil) {
+		reset(f.Conn)
+	}
+	s.closeTerminals(why)
+	for _, f := range s.flowsBut(nil) {
+		f.cut(why)
 	}
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"borealis/acl"
 	"borealis/agent/wire"
 	"borealis/store"
 	"borealis/tunnel/keys"
@@ -16,8 +18,9 @@ import (
 )
 
 const (
-	probeEvery = 2 * time.Second // while the agent's connection is lost
-	probesLost = 2               // probes in a row that nobody answers
+	probeEvery = 1500 * time.Millisecond // while the agent's connection is lost
+	probesLost = 2                       // probes in a row that nobody answers
+	lookAgain  = 50 * time.Millisecond   // for a peer that was taken away
 )
 
 // establish takes an offered tunnel to up. The order is the design: the token is
@@ -39,6 +42,7 @@ func (s *session) establish(ctx context.Context) *failure {
 	if f := s.awaitTraffic(ctx, key); f != nil {
 		return f
 	}
+	s.note("answered")
 	at := time.Now()
 	s.recordUp(ctx, at) // before anybody can do anything in the tunnel
 	s.stepAt(Up, "", at)
@@ -48,9 +52,12 @@ func (s *session) establish(ctx context.Context) *failure {
 // admit sets the ports, adds the peer and lets the agent begin. Which ports are open
 // cannot change meanwhile; what changed since the token was signed is sent after it.
 func (s *session) admit(ctx context.Context, key wgtypes.Key) *failure {
-	release, err := take(ctx, s.changing)
+	limited, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer s.manager.config.after(s.id, turnTimeout, cancel)()
+	release, err := take(limited, s.changing)
 	if err != nil {
-		return &failure{reason: InternalError} // somebody ended it
+		return &failure{reason: InternalError, detail: "a change of the device's ports does not end"} // or somebody ended it
 	}
 	defer release()
 	s.mu.Lock()
@@ -60,6 +67,7 @@ func (s *session) admit(ctx context.Context, key wgtypes.Key) *failure {
 	if err := s.manager.plan.set(ctx, s.vip, ports); err != nil {
 		return &failure{reason: FirewallLost, detail: err.Error()}
 	}
+	s.note("ports_set")
 	if ctx.Err() != nil {
 		return &failure{reason: InternalError} // somebody ended it
 	}
@@ -73,6 +81,7 @@ func (s *session) admit(ctx context.Context, key wgtypes.Key) *failure {
 	s.mu.Lock()
 	s.admitted = true
 	s.mu.Unlock()
+	s.note("admitted")
 	if revised {
 		s.push(ctx)
 	}
@@ -81,12 +90,12 @@ func (s *session) admit(ctx context.Context, key wgtypes.Key) *failure {
 
 // awaitReady waits for the agent's answer to the offer.
 func (s *session) awaitReady(ctx context.Context) (answer, *failure) {
-	timeout := time.NewTimer(stepTimeout)
-	defer timeout.Stop()
+	late := make(chan struct{})
+	defer s.manager.config.after(s.id, stepTimeout, func() { close(late) })()
 	select {
 	case <-ctx.Done():
 		return answer{}, &failure{reason: InternalError}
-	case <-timeout.C:
+	case <-late:
 		return answer{}, &failure{reason: StartTimeout, detail: "the agent did not answer"}
 	case <-s.gone:
 		return answer{}, &failure{reason: AgentLost, detail: "the agent's connection was lost"}
@@ -110,10 +119,15 @@ func (s *session) awaitReady(ctx context.Context) (answer, *failure) {
 // redeem checks the token that the agent shows and uses it up. It returns the key
 // of the peer that may be added.
 func (s *session) redeem(ctx context.Context, a answer) (wgtypes.Key, *failure) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout) // however many wait for the store
+	defer cancel()
 	m := s.manager
 	key, err := wgtypes.ParseKey(a.ready.WireGuardKey)
 	if err != nil || key == (wgtypes.Key{}) || key == s.link.PublicKey() {
 		return key, &failure{reason: TokenRejected, detail: "the agent sent no usable WireGuard key"}
+	}
+	if m.tunnelKey(key) { // its peer would be taken from the other tunnel
+		return key, &failure{reason: TokenRejected, detail: "another tunnel has this WireGuard key"}
 	}
 	pin, err := keys.ParsePin(s.device.Pin)
 	if err != nil {
@@ -125,6 +139,7 @@ func (s *session) redeem(ctx context.Context, a answer) (wgtypes.Key, *failure) 
 	if err != nil {
 		return key, &failure{reason: TokenRejected, detail: err.Error()}
 	}
+	s.note("token_checked")
 	if err := m.config.Store.RedeemToken(ctx, claims.ID, now); err != nil {
 		if errors.Is(err, store.ErrTokenUsed) {
 			return key, &failure{reason: TokenRejected, detail: "the token was used before"}
@@ -137,19 +152,75 @@ func (s *session) redeem(ctx context.Context, a answer) (wgtypes.Key, *failure) 
 // awaitTraffic waits until the tunnel provably works: a handshake, and an answer
 // from the shell's port when that is open.
 func (s *session) awaitTraffic(ctx context.Context, key wgtypes.Key) *failure {
-	steps, cancel := context.WithTimeout(ctx, stepTimeout)
-	defer cancel()
-	if err := s.link.Handshake(steps, key); err != nil {
-		return &failure{reason: HandshakeTimeout, detail: fmt.Sprintf("no WireGuard handshake: is UDP port %s open on the way to the engine?", s.endpoint)}
+	if f := s.awaitHandshake(ctx, key); f != nil {
+		return f
 	}
+	s.note("handshake")
 	s.awaitApplied(ctx)
 	if !s.shellAnswers() {
 		return nil
 	}
-	if err := s.probe(ctx, stepTimeout); err != nil && s.shellAnswers() { // it may have been closed meanwhile
+	if err := s.probe(ctx, probeLimit); err != nil && s.shellAnswers() { // it may have been closed meanwhile
 		return &failure{reason: StartTimeout, detail: fmt.Sprintf("the shell's port does not answer: %v", err)}
 	}
 	return nil
+}
+
+// awaitHandshake waits for the agent's WireGuard. While nothing is heard of it, people are told
+// what that may mean long before the attempt is given up.
+func (s *session) awaitHandshake(ctx context.Context, key wgtypes.Key) *failure {
+	limited, cancel := context.WithCancel(ctx)
+	defer cancel()
+	after := s.manager.config.after
+	defer after(s.id, stepTimeout, cancel)()
+	defer after(s.id, unheard, s.suspect)()
+	err := s.link.Handshake(limited, key)
+	for errors.Is(err, wg.ErrNoPeer) && limited.Err() == nil { // who takes a peer away ends its tunnel too, or it is put back
+		wait(limited, lookAgain)
+		err = s.link.Handshake(limited, key)
+	}
+	s.settleSuspicion(err == nil)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, wg.ErrNoPeer):
+		return &failure{reason: InternalError, detail: "its WireGuard peer was taken away"}
+	case errors.Is(err, net.ErrClosed):
+		<-limited.Done() // who closes the interface ends its tunnels, and says why
+		return &failure{reason: InternalError, detail: "the WireGuard interface was lost"}
+	}
+	return &failure{reason: HandshakeTimeout, detail: fmt.Sprintf("no WireGuard handshake: is UDP port %s open on the way to the engine?", s.endpoint)}
+}
+
+// suspect tells people that nothing is heard of the agent's WireGuard.
+func (s *session) suspect() {
+	_, port, _ := splitHostPort(s.endpoint)
+	s.mu.Lock()
+	news := !s.heard
+	if news {
+		s.steps[len(s.steps)-1].Detail = fmt.Sprintf("no WireGuard handshake for %.0f s: UDP port %s seems to be blocked between the device and this engine", unheard.Seconds(), port)
+	}
+	s.mu.Unlock()
+	if news {
+		s.note("unheard")
+		s.manager.watch.tell(s.device.ID)
+	}
+}
+
+// settleSuspicion ends the wait in which suspect may speak, and takes back what it said when the
+// agent was heard after all.
+func (s *session) settleSuspicion(wasHeard bool) {
+	s.mu.Lock()
+	s.heard = true
+	last := &s.steps[len(s.steps)-1]
+	said := wasHeard && last.Detail != ""
+	if said {
+		last.Detail = ""
+	}
+	s.mu.Unlock()
+	if said {
+		s.manager.watch.tell(s.device.ID)
+	}
 }
 
 // probe opens and closes a connection to the shell's port.
@@ -160,6 +231,9 @@ func (s *session) probe(ctx context.Context, limit time.Duration) error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.spoke = acl.Contains(s.ports, acl.TCP, wire.ShellPort)
+	s.mu.Unlock()
 	return c.Close()
 }
 

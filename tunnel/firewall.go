@@ -109,6 +109,7 @@ func (m *Manager) firewallEvent(ctx context.Context, l link, e netfilter.Event) 
 		m.mu.Unlock()
 		m.log.WarnContext(ctx, "firewall_repaired", "reason", e.Detail)
 		m.record(store.Record{Kind: "firewall_repaired", Detail: bounded(e.Detail)})
+		m.config.Observe.repaired("firewall")
 		m.watch.tell("")
 	case netfilter.Lost:
 		m.loseFirewall(ctx, l, e)

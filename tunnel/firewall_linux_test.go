@@ -76,12 +76,12 @@ func breakable(t *testing.T) (file string) {
 	return file
 }
 
-// engineKinds are what is on record of the firewall, oldest first.
-func (r *rig) engineKinds(t *testing.T) string {
+// engineKinds are what is on record of the firewall, or of the link, oldest first.
+func (r *rig) engineKinds(t *testing.T, about string) string {
 	t.Helper()
 	var kinds []string
 	for _, a := range r.records(t, store.RecordQuery{}) {
-		if strings.HasPrefix(a.Kind, "firewall_") {
+		if strings.HasPrefix(a.Kind, about+"_") {
 			kinds = append(kinds, a.Kind)
 		}
 	}
@@ -154,7 +154,7 @@ func TestRulesThatSomebodyRemovesComeBack(t *testing.T) {
 	if got := ownRules(t); len(got) != len(before) {
 		t.Errorf("rules\n%s\nbefore\n%s", got, before)
 	}
-	r.until(t, func() bool { return r.engineKinds(t) == "firewall_repaired" })
+	r.until(t, func() bool { return r.engineKinds(t, "firewall") == "firewall_repaired" })
 	if p := r.prove(t, h); !p.OK() {
 		t.Errorf("proof %+v", p)
 	}
@@ -207,7 +207,7 @@ func TestLostFirewallEndsEveryTunnel(t *testing.T) {
 	if got := ownRules(t); strings.Contains(got, "BRL-A-") || !strings.Contains(got, "BRL-OUT") {
 		t.Errorf("rules of tunnels that are gone:\n%s", got)
 	}
-	r.until(t, func() bool { return r.engineKinds(t) == "firewall_lost firewall_restored" })
+	r.until(t, func() bool { return r.engineKinds(t, "firewall") == "firewall_lost firewall_restored" })
 	r.up(t, hosts[0], holder("nora"))
 	if p := r.prove(t, hosts[0]); !p.OK() {
 		t.Errorf("proof %+v", p)

@@ -11,12 +11,15 @@ import (
 	"borealis/store"
 )
 
-// inventoryPause is the least time between two inventories of one connection that are
-// stored: each is a write to the disk, and an agent may send as many as it likes.
-const inventoryPause = 10 * time.Second
+// How many inventories of one connection are stored: each is a write to the disk, and an agent
+// may send as many as it likes. What the device's owner decides comes seldom, and is shown at once.
+const (
+	inventoryBurst = 5                // At once,
+	inventoryPause = 10 * time.Second // and one more after each of these.
+)
 
 // describe takes what the device says that it is made of. It is stored in the background,
-// and when more come meanwhile, only the last of them.
+// and when more come than may be stored, only the last of them.
 func (c *Channel) describe(i wire.Inventory) {
 	m := c.manager
 	m.mu.Lock()
@@ -33,36 +36,53 @@ func (c *Channel) describe(i wire.Inventory) {
 	}
 }
 
-// storeInventories stores what comes, until nothing has come for a while or the
-// connection is over.
+// storeInventories stores what has come, and what comes meanwhile.
 func (c *Channel) storeInventories() {
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for {
-		select {
-		case <-pause.C:
-		case <-c.over:
-			return // The agent says it again on the next one.
-		}
-		i := c.nextInventory()
-		if i == nil {
-			return
-		}
-		if err := c.manager.storeInventory(c.device.ID, *i); err != nil {
+	for c.awaitTurn() {
+		if err := c.manager.storeInventory(c.device.ID, c.newestInventory()); err != nil {
 			c.manager.log.Error("record_failed", "agent", c.device.ID, "err", err)
 		}
-		pause.Reset(inventoryPause)
 	}
 }
 
-// nextInventory is the one to store next; nil when there is none, and then the next one
-// that comes starts anew.
-func (c *Channel) nextInventory() *wire.Inventory {
+// awaitTurn waits until the next inventory may be stored. It reports false when none is there,
+// and then the next one that comes starts anew, or when the connection is over before its turn.
+func (c *Channel) awaitTurn() bool {
+	wait, more := c.turn(time.Now())
+	if !more || wait <= 0 {
+		return more
+	}
+	turn := time.NewTimer(wait)
+	defer turn.Stop()
+	select {
+	case <-turn.C:
+		return true
+	case <-c.over:
+		return false // The agent says it again on the next one.
+	}
+}
+
+// turn says how long the inventory that is there has to wait, and counts it.
+func (c *Channel) turn(now time.Time) (wait time.Duration, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next := c.inventory
-	c.inventory, c.storing = nil, next != nil
-	return next
+	if c.storing = c.inventory != nil; !c.storing {
+		return 0, false
+	}
+	if c.stored.Before(now) {
+		c.stored = now
+	}
+	c.stored = c.stored.Add(inventoryPause)
+	return c.stored.Sub(now) - inventoryBurst*inventoryPause, true
+}
+
+// newestInventory takes the one to store.
+func (c *Channel) newestInventory() wire.Inventory {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	newest := *c.inventory
+	c.inventory = nil
+	return newest
 }
 
 func (m *Manager) storeInventory(deviceID string, i wire.Inventory) error {

@@ -95,10 +95,10 @@ func TestInventoriesAreFewWrites(t *testing.T) {
 			<-time.After(time.Second)
 		}
 		synctest.Wait()
-		if n, most := len(events), 100/int(inventoryPause/time.Second)+1; n < most-1 || n > most {
+		if n, most := len(events), inventoryBurst+100/int(inventoryPause/time.Second); n < most-1 || n > most {
 			t.Errorf("%d writes in %v", n, time.Since(began))
 		}
-		<-time.After(2 * inventoryPause)
+		<-time.After((inventoryBurst + 1) * inventoryPause)
 		synctest.Wait()
 		if i, _, err := r.Inventory(t.Context(), d.ID); err != nil || i.CPU != "99" {
 			t.Errorf("the last word is %q: %v", i.CPU, err)
@@ -106,21 +106,30 @@ func TestInventoriesAreFewWrites(t *testing.T) {
 		if c.storing {
 			t.Error("it still waits for more")
 		}
-		say(t, c, wire.Inventory{CPU: "at once"}) // After a pause nothing has to wait.
-		synctest.Wait()
-		if i, _, err := r.Inventory(t.Context(), d.ID); err != nil || i.CPU != "at once" {
-			t.Errorf("after the pause: %q: %v", i.CPU, err)
+		for n := range 5 { // After a pause nothing has to wait: what the owner decides, and takes back.
+			say(t, c, wire.Inventory{CPU: "at once", Cores: n})
+			synctest.Wait()
+			if i, _, err := r.Inventory(t.Context(), d.ID); err != nil || i.CPU != "at once" || i.Cores != n {
+				t.Errorf("after the pause, %d: %+v: %v", n, i, err)
+			}
 		}
 		r.devices[d.ID].channel = new(Channel) // A newer connection took over.
 		say(t, c, wire.Inventory{CPU: "old news"})
-		<-time.After(2 * inventoryPause)
+		<-time.After((inventoryBurst + 1) * inventoryPause)
 		synctest.Wait()
 		if i, _, err := r.Inventory(t.Context(), d.ID); err != nil || i.CPU != "at once" {
 			t.Errorf("of the older connection: %q: %v", i.CPU, err)
 		}
 		r.devices[d.ID].channel = c
-		say(t, c, wire.Inventory{CPU: "too late"})
+		for range inventoryBurst + 1 {
+			say(t, c, wire.Inventory{CPU: "too late"})
+			synctest.Wait()
+		}
+		over := time.Now()
 		c.shut()
-		r.work.Wait()
+		r.work.Wait() // Nobody waits for the turn of a connection that is over.
+		if took := time.Since(over); took != 0 || c.inventory == nil {
+			t.Errorf("it ends after %v, and %+v waits", took, c.inventory)
+		}
 	})
 }

@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"syscall"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"borealis/acl/netfilter"
+	"borealis/store"
 	"borealis/tunnel/wg"
 )
 
@@ -56,9 +60,12 @@ func (m *Manager) openLink() (*wg.Interface, error) {
 	return m.link.wg, nil
 }
 
-// keepLink opens the interface, waits until it dies, and opens it again, until the
-// manager is closed. It closes opened after the first attempt.
+// keepLink opens the interface, waits until it dies, and opens it again at once, until the
+// manager is closed; only an attempt that fails is followed by a pause, and the loss of an
+// interface that somebody does not stop to take away. It closes opened after the first
+// attempt.
 func (m *Manager) keepLink(ctx context.Context, opened chan struct{}) {
+	atOnce := rate.NewLimiter(rate.Every(m.config.reopen), reopenAtOnce)
 	for first := true; ctx.Err() == nil; first = false {
 		events := make(chan netfilter.Event, firewallEvents)
 		l := m.startLink(ctx, events)
@@ -70,28 +77,48 @@ func (m *Manager) keepLink(ctx context.Context, opened chan struct{}) {
 			close(opened)
 		}
 		if l.err != nil {
-			wait(ctx, linkRetry)
+			wait(ctx, m.config.reopen)
 			continue
 		}
-		m.attendLink(ctx, l, events)
-		m.loseLink(ctx, l)
+		if !first {
+			m.record(store.Record{Kind: "link_open", Detail: fmt.Sprintf("Interface %s, mode %s, UDP port %d.", l.wg.Name(), l.wg.Mode(), l.wg.ListenPort())})
+		}
+		why := m.attendLink(ctx, l, events)
+		if ctx.Err() == nil {
+			m.log.WarnContext(ctx, "link_lost", "link", l.wg.Name(), "reason", why)
+			m.record(store.Record{Kind: "link_lost", Detail: bounded(why)})
+		}
+		m.loseLink(ctx, l, why)
+		if !atOnce.Allow() {
+			wait(ctx, m.config.reopen)
+		}
 	}
 }
 
-// attendLink waits until the interface dies, and sees to the host's firewall.
-func (m *Manager) attendLink(ctx context.Context, l link, events <-chan netfilter.Event) {
+// attendLink sees to the interface and to the host's firewall until the interface dies or
+// cannot be put right. It returns why that was.
+func (m *Manager) attendLink(ctx context.Context, l link, events <-chan netfilter.Event) (why string) {
 	look := time.NewTicker(restoreEvery)
 	look.Stop() // runs while the firewall is lost
 	defer look.Stop()
+	r := newRepairer(m, l.wg)
+	defer r.timer.Stop()
 	lost := false
 	for {
 		was := lost
 		select {
 		case <-ctx.Done():
-			return
+			return ""
 		case <-l.wg.Done():
-			m.log.WarnContext(ctx, "link_lost", "link", l.wg.Name())
-			return
+			return linkGone
+		case <-l.wg.Changed():
+			r.hurry()
+			continue
+		case <-r.timer.C:
+			if why := r.repair(ctx); why != "" {
+				return why
+			}
+			continue
 		case e := <-events:
 			lost = m.firewallEvent(ctx, l, e)
 		case <-look.C:
@@ -123,28 +150,33 @@ func (m *Manager) startLink(ctx context.Context, events chan netfilter.Event) (l
 		m.closeFirewall(ctx, l.firewall)
 		l.firewall = nil
 	}
+	if errors.Is(l.err, syscall.EADDRINUSE) {
+		l.err = fmt.Errorf("UDP port %d is used by %s; stop it or choose another port with --udp-port", c.ListenPort, wg.PortHolder(c.ListenPort))
+	}
 	if l.err != nil {
 		m.log.ErrorContext(ctx, "link_unavailable", "port", c.ListenPort, "err", l.err)
-		if errors.Is(l.err, syscall.EADDRINUSE) {
-			l.err = fmt.Errorf("UDP port %d is used by another program; stop it or choose another port with --udp-port", c.ListenPort)
-		}
 		return link{err: fmt.Errorf("%w: %w", ErrUnavailable, l.err)}
 	}
 	if l.firewall != nil {
 		m.plan.setHost(l.firewall)
 	}
-	m.log.InfoContext(ctx, "link_open", "link", l.wg.Name(), "mode", l.wg.Mode(), "reason", cmp.Or(l.reason, l.wg.Reason()), "port", l.wg.ListenPort())
+	level := slog.LevelInfo
+	if l.reason != "" { // it is not what could be had with the firewall
+		level = slog.LevelWarn
+	}
+	m.log.Log(ctx, level, "link_open", "link", l.wg.Name(), "mode", l.wg.Mode(), "reason", cmp.Or(l.reason, l.wg.Reason()), "port", l.wg.ListenPort())
 	return l
 }
 
-// loseLink takes the interface away from whoever would use it and ends its tunnels.
-func (m *Manager) loseLink(ctx context.Context, l link) {
+// loseLink takes the interface away from whoever would use it and ends its tunnels, for
+// the people who had them with why.
+func (m *Manager) loseLink(ctx context.Context, l link, why string) {
 	m.mu.Lock()
 	m.link = link{err: fmt.Errorf("%w: the WireGuard interface is being opened again", ErrUnavailable)}
 	live := m.sessionsLocked()
 	m.mu.Unlock()
 	for _, s := range live {
-		s.end(InternalError)
+		s.fail(InternalError, why)
 	}
 	for _, s := range live {
 		<-s.ended

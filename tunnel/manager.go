@@ -30,7 +30,9 @@ const (
 	stepTimeout = 15 * time.Second // without the next step a tunnel rolls back
 	leaveGrace  = 15 * time.Second // a page that reloads has this long to come back
 	endTimeout  = 10 * time.Second // for the steps of a teardown together
-	linkRetry   = 10 * time.Second // between attempts to open the WireGuard interface
+	unheard     = 5 * time.Second  // without a handshake before people are told what that may mean
+	turnTimeout = 10 * time.Second // for a change of a device's ports that is in the way of its tunnel
+	probeLimit  = 10 * time.Second // for a new tunnel's shell to answer
 )
 
 // Config is what a [Manager] needs. Store and Keys are required.
@@ -48,6 +50,9 @@ type Config struct {
 	// PublicEndpoint is the HOST or HOST:PORT that agents send WireGuard packets to.
 	// Empty means the host that the agent itself dialled.
 	PublicEndpoint string
+	// Addresses are where agents can dial the engine besides where they do, host:port each, at
+	// most wire.MaxAddresses. They are told, and try these too when they lose it.
+	Addresses []string
 	// Idle ends a tunnel after this long without operator activity. Zero means DefaultIdle.
 	Idle time.Duration
 	// MaxDuration ends a tunnel whatever happens in it. Zero means DefaultMaxDuration.
@@ -60,10 +65,26 @@ type Config struct {
 	// a processor, as Go names it, or nil. An agent is told of it when it connects. Nil
 	// keeps none.
 	Driver func(arch string) *wire.File
+	// Observe is told what happens, for figures.
+	Observe Observer
 	// Logger gets one line for every step that people ask about. Nil is silent.
 	Logger *slog.Logger
 
+	reopen     time.Duration // between attempts to open the WireGuard interface; zero means linkRetry
+	reconcile  time.Duration // between looks at the interface without news; zero means reconcileEvery
+	rest       time.Duration // after the last tunnel, before memory is given back; zero means restAfter
+	giveBack   func()        // gives memory back; nil means giveMemoryBack
 	unrecorded time.Duration // without the audit trail before every tunnel is ended; zero means recordLongest
+	compare    time.Duration // between comparisons of the tunnels with their rows; zero means compareEvery
+	rewrite    time.Duration // between attempts to write to the audit trail; zero means recordEvery
+	after      timer         // limits the steps of a tunnel; nil means time.AfterFunc
+}
+
+// A timer calls a function once, when a step of a tunnel has taken so long.
+type timer func(tunnel string, long time.Duration, call func()) (stop func() bool)
+
+func afterTime(_ string, long time.Duration, call func()) (stop func() bool) {
+	return time.AfterFunc(long, call).Stop
 }
 
 // A Manager owns every tunnel of an engine. It is safe for concurrent use.
@@ -77,6 +98,8 @@ type Manager struct {
 	pages    pages
 	expiry   expiry
 	recorder *recorder
+	traffic  traffic
+	paths    pathTrials
 	proving  chan struct{} // holds a token for each proof that is being made
 
 	stop context.CancelFunc // ends the keeper of the link
@@ -86,6 +109,8 @@ type Manager struct {
 	link     link
 	repaired FirewallState // of the last repair
 	devices  map[string]*device
+	live     int         // tunnels that have not ended
+	rest     *time.Timer // runs after the last one; nil before the first
 	closing  bool
 }
 
@@ -117,8 +142,29 @@ func (c Config) filled() Config {
 	if c.PingAgain == 0 {
 		c.PingAgain = pingAgain
 	}
+	if c.reopen == 0 {
+		c.reopen = linkRetry
+	}
+	if c.reconcile == 0 {
+		c.reconcile = reconcileEvery
+	}
+	if c.rest == 0 {
+		c.rest = restAfter
+	}
+	if c.giveBack == nil {
+		c.giveBack = giveMemoryBack
+	}
 	if c.unrecorded == 0 {
 		c.unrecorded = recordLongest
+	}
+	if c.compare == 0 {
+		c.compare = compareEvery
+	}
+	if c.rewrite == 0 {
+		c.rewrite = recordEvery
+	}
+	if c.after == nil {
+		c.after = afterTime
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -158,6 +204,7 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 	go m.recorder.keep()
 	m.work.Go(func() { m.keepExpiry(life) })
 	m.work.Go(func() { m.keepTokenKey(life) })
+	m.work.Go(func() { m.keepSessions(life) })
 	opened := make(chan struct{})
 	m.work.Go(func() { m.keepLink(life, opened) })
 	select { // the first attempt is over before anybody can ask for a tunnel
@@ -174,6 +221,7 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 func (m *Manager) Close() {
 	m.mu.Lock()
 	m.closing = true
+	m.stopRestLocked()
 	live := m.sessionsLocked()
 	m.mu.Unlock()
 	for _, s := range live {
@@ -251,10 +299,12 @@ func (m *Manager) session(id string) *session {
 
 // forget lets the next tunnel of the device be made.
 func (m *Manager) forget(s *session) {
+	s.carried.last(&m.traffic, s.lastCounters())
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if d := m.devices[s.device.ID]; d != nil && d.session == s {
 		d.session = nil
+		m.restLocked()
 	}
 }
 

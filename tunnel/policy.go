@@ -78,6 +78,7 @@ func (s *session) apply(ctx context.Context, p acl.Policy) {
 	same := slices.Equal(ports, s.ports)
 	s.policy, s.ports = p, ports
 	s.revised = s.revised || !same
+	s.spoke = s.spoke && acl.Contains(ports, acl.TCP, wire.ShellPort)
 	admitted := s.admitted
 	s.mu.Unlock()
 	if !admitted || s.closing() {
@@ -186,6 +187,15 @@ func (s *session) allows(protocol string, port uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return acl.Contains(s.ports, protocol, port)
+}
+
+// askable reports whether the shell's port tells if the agent is there: also while the agent has not
+// confirmed what was changed last, when that port answered before and stays open.
+func (s *session) askable() bool {
+	s.mu.Lock()
+	spoke := s.spoke
+	s.mu.Unlock()
+	return spoke || s.shellAnswers()
 }
 
 // shellAnswers reports whether the shell's port should answer: it is open, and the

@@ -24,6 +24,7 @@ const (
 type recorder struct {
 	store   *store.Store
 	log     *slog.Logger
+	every   time.Duration       // between attempts while the trail cannot be written
 	longest time.Duration       // without the trail before giveUp
 	giveUp  func()              // ends what may not go on without the trail; called more than once, must not wait
 	tell    func(device string) // that something about a device is on record; "": that the trail is (un)writable
@@ -58,7 +59,7 @@ func (e *unwritable) Unwrap() error { return e.cause }
 
 func newRecorder(c Config, giveUp func(), tell func(string)) *recorder {
 	return &recorder{
-		store: c.Store, log: c.Logger, longest: c.unrecorded, giveUp: giveUp, tell: tell,
+		store: c.Store, log: c.Logger, every: c.rewrite, longest: c.unrecorded, giveUp: giveUp, tell: tell,
 		wake: make(chan struct{}, 1), over: make(chan struct{}), gone: make(chan struct{}),
 	}
 }
@@ -125,7 +126,7 @@ func (r *recorder) keep() {
 		if r.writeAll() {
 			again.Stop()
 		} else {
-			again.Reset(recordEvery)
+			again.Reset(r.every)
 			wake = nil // until then
 		}
 		select {

@@ -105,6 +105,8 @@ type host struct {
 	token func(offered string) string
 	// mute makes the host ignore offers.
 	mute bool
+	// deaf makes the host not begin its handshake when it is admitted.
+	deaf bool
 	// quiet makes the host not say that it enforces a policy.
 	quiet bool
 	// answering makes the host enforce nothing and answer on this port too.
@@ -190,7 +192,9 @@ func (h *host) serve(c *Channel, done chan struct{}) {
 				h.start(c, *msg.Start)
 			}
 		case msg.Admit != nil:
-			h.admit()
+			if !h.deaf {
+				h.admit()
+			}
 		case msg.Policy != nil:
 			h.enforce(c, *msg.Policy)
 		case msg.Stop != nil:

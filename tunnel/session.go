@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
@@ -61,6 +62,7 @@ type session struct {
 	proofs  *proofs
 
 	attending sync.WaitGroup // terminals whose end is not recorded yet
+	carried   carried        // what the counters of all tunnels know of this one
 
 	changing chan struct{} // the device's turn to change which ports are open
 	joining  chan struct{} // holds one token; who has it may attach a holder
@@ -73,6 +75,7 @@ type session struct {
 	upAt      time.Time
 	endedAt   time.Time
 	agentKey  wgtypes.Key // zero until the agent answered
+	heard     bool        // its WireGuard was, or is not waited for any more
 	final     wg.PeerState
 	holders   map[holderKey]*attachment
 	terminals map[string]*liveTerminal // by the id of the terminal
@@ -81,6 +84,7 @@ type session struct {
 	policy   acl.Policy
 	ports    []acl.Port    // that the policy has open
 	revised  bool          // they differ from the token's
+	spoke    bool          // the shell's port answered, and was not closed since
 	admitted bool          // the agent was told to begin; from here on a change is applied at once
 	sent     int64         // revision of the ports last sent to the agent; 0 is the token's
 	applied  int64         // revision that the agent said it enforces
@@ -137,6 +141,10 @@ func (s *session) step(state State, detail string) { s.stepAt(state, detail, tim
 // stepAt is step for what was at a time that is noted elsewhere too.
 func (s *session) stepAt(state State, detail string, at time.Time) {
 	s.mu.Lock()
+	before := s.requestedAt
+	if n := len(s.steps); n > 0 {
+		before = s.steps[n-1].At
+	}
 	s.state = state
 	s.steps = append(s.steps, store.Step{Name: string(state), At: at, Detail: detail})
 	switch state {
@@ -148,7 +156,14 @@ func (s *session) stepAt(state State, detail string, at time.Time) {
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.mu.Unlock()
+	s.manager.config.Observe.step(state, at.Sub(before))
+	s.note(string(state))
 	s.manager.watch.tell(s.device.ID)
+}
+
+// note logs that the tunnel has come to a point.
+func (s *session) note(point string) {
+	s.manager.log.Debug("tunnel_step", "tunnel", s.id, "agent", s.device.ID, "step", point)
 }
 
 // A failure is why a tunnel did not come up, or ended.
@@ -175,6 +190,7 @@ func (s *session) run(ctx context.Context) {
 	}
 	s.end(f.reason)
 	s.removePeer(ctx) // nothing passes from here on, whatever has to be waited for
+	s.note("peer_removed")
 	work.Wait()
 	s.tearDown(context.WithoutCancel(ctx), *f)
 }
@@ -183,13 +199,13 @@ func (s *session) run(ctx context.Context) {
 func (s *session) hold(ctx context.Context) *failure {
 	renew := time.NewTicker(wire.Renewal)
 	defer renew.Stop()
-	longest := time.NewTimer(s.manager.config.MaxDuration)
-	defer longest.Stop()
+	over := make(chan struct{})
+	defer s.manager.config.after(s.id, s.manager.config.MaxDuration, func() { close(over) })()
 	for {
 		select {
 		case <-ctx.Done():
 			return &failure{reason: InternalError}
-		case <-longest.C:
+		case <-over:
 			return &failure{reason: MaxDuration}
 		case <-renew.C:
 			s.send(wire.FromEngine{Renew: &wire.Renew{Tunnel: s.id, Seconds: int(wire.Lease.Seconds())}})
@@ -207,8 +223,9 @@ func (s *session) hold(ctx context.Context) *failure {
 // long as it is there: a tunnel survives a flap of the control connection, but not
 // the end of the agent.
 func (s *session) awaitAgent(ctx context.Context) *failure {
-	ctx, cancel := context.WithTimeout(ctx, wire.ChannelGrace)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer s.manager.config.after(s.id, wire.ChannelGrace, cancel)()
 	probe := time.NewTicker(probeEvery)
 	defer probe.Stop()
 	for failed := 0; ; {
@@ -222,7 +239,7 @@ func (s *session) awaitAgent(ctx context.Context) *failure {
 			return &failure{reason: AgentLost, detail: "the agent did not come back"}
 		case <-s.back:
 		case <-probe.C:
-			if !s.shellAnswers() || s.probe(ctx, probeEvery) == nil {
+			if !s.askable() || s.alive(s.probe(ctx, probeEvery)) {
 				failed = 0 // without the shell's port there is nothing to ask: the time decides
 			} else if failed++; failed == probesLost {
 				return &failure{reason: AgentLost, detail: "nothing answers in the tunnel"}
@@ -230,6 +247,9 @@ func (s *session) awaitAgent(ctx context.Context) *failure {
 		}
 	}
 }
+
+// alive reports whether somebody has answered a probe: a refusal is an answer too.
+func (s *session) alive(err error) bool { return err == nil || errors.Is(err, syscall.ECONNREFUSED) }
 
 // send queues a message for the tunnel's agent, if it is there.
 func (s *session) send(msg wire.FromEngine) bool {
@@ -241,13 +261,15 @@ func (s *session) send(msg wire.FromEngine) bool {
 // nothing passes any more, and writes down why. What has ended stays so, also when that
 // can only be written down later.
 func (s *session) tearDown(ctx context.Context, f failure) {
-	ctx, cancel := context.WithTimeout(ctx, endTimeout)
-	defer cancel()
 	m := s.manager
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer m.config.after(s.id, endTimeout, cancel)()
 	s.step(Closing, f.detail)
 	s.idle.stop()
-	s.closeTerminals(f.reason)
+	s.endFlows(f.reason)
 	s.closePorts(ctx)
+	s.note("ports_closed")
 	s.send(wire.FromEngine{Stop: &wire.Stop{Tunnel: s.id, Reason: string(f.reason)}})
 	s.mu.Lock()
 	s.reason = f.reason
@@ -256,8 +278,10 @@ func (s *session) tearDown(ctx context.Context, f failure) {
 	s.mu.Unlock()
 	s.step(Ended, string(f.reason))
 	m.recorder.settle(ctx, s.ending(f, final)) // before the next tunnel of the device is made
+	s.note("recorded")
 	m.forget(s)
 	m.log.InfoContext(ctx, "tunnel_down", "tunnel", s.id, "agent", s.device.ID, "reason", f.reason, "detail", f.detail)
+	m.config.Observe.ended(f.reason, time.Since(s.requestedAt))
 	m.watch.tell(s.device.ID)
 }
 

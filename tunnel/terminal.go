@@ -165,6 +165,7 @@ func (s *session) startShell(ctx context.Context, h Holder, q TerminalRequest) (
 	t, err := terminal.Open(ctx, terminal.Config{
 		Conn: conn, HostKey: pin, ClientKey: s.shellKey, Cols: q.Cols, Rows: q.Rows, Shell: q.Shell,
 		Env:    map[string]string{"BOREALIS_OPERATOR": h.Operator, "BOREALIS_TUNNEL": s.id},
+		Echo:   s.manager.config.Observe.Echo,
 		Logger: s.manager.log,
 	})
 	if err != nil {

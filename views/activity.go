@@ -19,7 +19,8 @@ type Event struct {
 	Kind     string // tunnel_up, operator_joined, …
 	Target   string // what else is concerned: an operator, a site, …
 	Result   string // refused or failed; done or "" = it went well
-	Reason   string // end reason of a tunnel_down
+	Reason   string // why, where the kind does not say it
+	End      Ending // of a tunnel_down
 	Detail   string
 	Steps    []Event // of a tunnel_requested: all lines of that tunnel, oldest first
 }
@@ -72,11 +73,11 @@ func (e Event) using(now time.Time) (text, kind string) {
 	down, over := e.step("tunnel_down")
 	switch {
 	case wasUp && over:
-		return "used " + device + " for " + spanText(max(down.At.Sub(up.At), 0)) + e.others() + " · " + endReason(down.Reason).text, downKind(down.Reason)
+		return "used " + device + " for " + spanText(max(down.At.Sub(up.At), 0)) + e.others() + " · " + down.End.text(), down.End.kind()
 	case wasUp:
 		return "uses " + device + ", for " + spanText(max(now.Sub(up.At), 0)) + " so far" + e.others(), "ok"
 	case over:
-		return "did not reach " + device + " · " + endReason(down.Reason).text, downKind(down.Reason)
+		return "did not reach " + device + " · " + down.End.text(), down.End.kind()
 	}
 	return "is connecting to " + device, "info"
 }

@@ -18,7 +18,7 @@ func cannedSession() Event {
 		e, step(40*time.Millisecond, "nora", "tunnel_up"), step(time.Second, "nora", "terminal_opened"), step(2*time.Minute, "jon", "operator_joined"),
 		step(3*time.Minute, "jon", "operator_left"), step(4*time.Minute, "nora", "terminal_closed"), step(12*time.Minute+40*time.Millisecond, "", "tunnel_down"),
 	}
-	e.Steps[2].Target, e.Steps[5].Target, e.Steps[6].Reason = "1", "1", "idle_timeout"
+	e.Steps[2].Target, e.Steps[5].Target, e.Steps[6].End = "1", "1", cannedIdle
 	return e
 }
 
@@ -28,7 +28,7 @@ func hostileSession() Event {
 	e.ID, e.Hostname, e.DeviceID, e.Actor = 21, hostile, `x"/../<b>?#`, hostile
 	for i := range e.Steps {
 		s := &e.Steps[i]
-		s.Actor, s.Target, s.Detail, s.Reason = hostile, hostile, hostile, hostile
+		s.Actor, s.Target, s.Detail, s.Reason, s.End = hostile, hostile, hostile, hostile, hostileEnding
 	}
 	return e
 }

@@ -23,6 +23,14 @@ func cannedPage() Page {
 	}
 }
 
+// Ends of tunnels of each kind.
+var (
+	cannedLeft    = Ending{Reason: "operator_left", Text: "the last operator left", Kind: "idle"}
+	cannedIdle    = Ending{Reason: "idle_timeout", Text: "nobody used it for the whole idle time", Hint: "Connect again.", Kind: "warn"}
+	cannedSilent  = Ending{Reason: "handshake_timeout", Text: "no WireGuard handshake came about", Hint: "Let UDP pass.", Kind: "err"}
+	hostileEnding = Ending{Reason: hostile, Text: hostile, Hint: hostile, Kind: hostile}
+)
+
 func cannedTunnel() Tunnel {
 	return Tunnel{
 		ID: "0199f1c2-7a10-7cc3-9a11-5c0ffee07000", DeviceID: deviceID, Hostname: "FIN-LT-0142", State: "up",
@@ -110,7 +118,7 @@ func cannedEvents() []Event {
 	return []Event{
 		{ID: 9, At: now.Add(-time.Second), DeviceID: deviceID, Hostname: "FIN-LT-0142", Actor: "nora", Kind: "tunnel_up", Detail: "in 40 ms"},
 		{ID: 8, At: now.Add(-time.Hour), DeviceID: deviceID, Hostname: hostile, Actor: hostile, Kind: hostile, Detail: hostile},
-		{ID: 7, At: now.Add(-26 * time.Hour), DeviceID: deviceID, Actor: "engine", Kind: "tunnel_down", Reason: "idle_timeout"},
+		{ID: 7, At: now.Add(-26 * time.Hour), DeviceID: deviceID, Actor: "engine", Kind: "tunnel_down", Reason: "idle_timeout", End: cannedIdle},
 		{ID: 6, At: now.Add(-90 * time.Hour), Actor: "jon", Kind: "signed_in"},
 	}
 }
@@ -122,6 +130,7 @@ func cannedDevice(tab string) Device {
 		CreatedAt: now.Add(-80 * time.Hour), LastSeen: now, Online: true, OnlineSince: now.Add(-3 * time.Hour), Address: "203.0.113.24:51022",
 		VirtualIP: "10.255.0.42", Tunnel: cannedTunnel(), Attached: true, CanManage: true, Allowed: cannedAllowed(), Ports: cannedPorts(), Events: cannedEvents(), Older: 6,
 		Inventory: cannedInventory(), Update: UpdateNote{Available: "1.3.0"},
+		CanConnect: true, Doctor: cannedDoctor(), History: cannedHistory(), Endings: []Ending{cannedLeft, cannedIdle, cannedSilent},
 	}
 }
 
@@ -135,6 +144,7 @@ func hostileDevice(tab string) Device {
 	v.Tunnel.Steps = []Step{{Name: hostile, At: now, Detail: hostile}, {Name: "up", At: now}}
 	v.Allowed, v.Ports = []Port{{hostile, hostile}}, hostilePorts()
 	v.Inventory = hostileInventory()
+	v.Doctor, v.History, v.Endings = hostileDoctor(), hostileHistory(), []Ending{hostileEnding}
 	v.Update = UpdateNote{Available: hostile, Version: hostile, Outcome: "failed", Detail: hostile, At: now}
 	return v
 }
@@ -181,8 +191,11 @@ func cannedPages() map[string]templ.Component {
 	pending.State, pending.Tunnel, pending.Attached = "pending", Tunnel{}, false
 	lost.Online, lost.Tunnel, lost.Attached, lost.LastSeen = false, Tunnel{}, false, time.Time{}
 	joined.Attached = false
-	ended.Tunnel.State, ended.Tunnel.Reason, ended.Tunnel.EndedAt, ended.Attached = "ended", "handshake_timeout", now, false
+	ended.Tunnel.State, ended.Tunnel.End, ended.Tunnel.EndedAt, ended.Attached = "ended", cannedSilent, now, false
 	linux.OS = "linux"
+	ended.Doctor = Doctor{}
+	nothing := cannedDevice(TabTimeline)
+	nothing.History = History{}
 	alarmed, refused, viewer := cannedDevice(TabConfig), cannedDevice(TabConfig), cannedDevice(TabConfig)
 	alarmed.Ports, refused.Ports = alarmedPorts(), refusedPorts()
 	viewer.Ports.CanChange, viewer.Ports.CanCheck = false, false
@@ -209,6 +222,9 @@ func cannedPages() map[string]templ.Component {
 		"shell joinable":   DevicePage(p, joined),
 		"shell linux":      DevicePage(p, linux),
 		"shell hostile":    DevicePage(hostilePage, hostileDevice(TabShell)),
+		"timeline":         DevicePage(p, cannedDevice(TabTimeline)),
+		"timeline none":    DevicePage(p, nothing),
+		"timeline hostile": DevicePage(hostilePage, hostileDevice(TabTimeline)),
 		"activity":         DevicePage(p, cannedDevice(TabActivity)),
 		"activity all":     ActivityPage(p, Activity{Now: now, Events: cannedEvents(), Older: 6, Before: 10}),
 		"activity none":    ActivityPage(p, Activity{Now: now}),
@@ -235,6 +251,8 @@ func cannedParts() map[string]templ.Component {
 		"ports":         PortsCard(hostilePorts()),
 		"head":          DeviceHead(hostileDevice(TabSummary)),
 		"tunnel card":   TunnelCard(hostileDevice(TabSummary)),
+		"doctor":        DoctorCard(hostileDevice(TabSummary)),
+		"findings":      DoctorFindings(hostileDoctor()),
 		"recent":        RecentActivity(hostileDevice(TabSummary)),
 		"hardware":      HardwareCard(hostileDevice(TabSummary)),
 		"own policy":    OwnPolicy(hostileDevice(TabSummary)),

@@ -23,6 +23,8 @@ func (v Device) title() string {
 		return name + " – Advanced Config"
 	case TabShell:
 		return name + " – " + shellName(v.OS)
+	case TabTimeline:
+		return name + " – Timeline"
 	case TabActivity:
 		return name + " – Activity"
 	}

@@ -69,7 +69,7 @@ func tunnelDoing(e Event) (text, kind string) {
 	case "tunnel_up":
 		return "brought the tunnel up", "ok"
 	case "tunnel_down":
-		return "ended the tunnel: " + endReason(e.Reason).text, downKind(e.Reason)
+		return "ended the tunnel: " + e.End.text(), e.End.kind()
 	case "operator_joined":
 		return "joined the tunnel", "info"
 	case "operator_left":
@@ -78,12 +78,22 @@ func tunnelDoing(e Event) (text, kind string) {
 		return "opened " + either(e.Target == "", "a terminal", "terminal"), "info"
 	case "terminal_closed":
 		return "closed " + either(e.Target == "", "a terminal", "terminal"), "info"
+	case "path_trial":
+		return "let the device try whether its WireGuard gets through", "info"
 	case "ports_changed":
 		return "changed the allowed ports:", "info"
 	case "port_override_expired":
 		return "ended what was allowed or closed for a time:", "info"
 	case "ports_mismatch":
 		return "found that the ports are not as shown:", "err"
+	case "session_repaired":
+		return "ended what was only half of a tunnel:", "warn"
+	case "link_repaired":
+		return "repaired the WireGuard interface:", "warn"
+	case "link_lost":
+		return "lost the WireGuard interface and ended every tunnel:", "err"
+	case "link_open":
+		return "has the WireGuard interface again:", "ok"
 	case "firewall_repaired":
 		return "repaired the packet filter:", "warn"
 	case "firewall_lost":
@@ -160,19 +170,12 @@ func auditDoing(e Event) (text, kind string) {
 		return "left records out for the log server:", "err"
 	case "records_lost":
 		return "lost records:", "err"
+	case "backup_made":
+		return "made a backup", "info"
+	case "restored":
+		return "restored the engine from", "warn"
 	}
 	return "", ""
-}
-
-// downKind tells ends that somebody wanted from ends that were faults.
-func downKind(reason string) string {
-	switch reason {
-	case "operator_disconnect", "operator_left", "operator_force_stop", "engine_shutdown", "agent_shutdown":
-		return "idle"
-	case "idle_timeout", "max_duration", "agent_busy", "engine_restart", "device_locked", "operator_locked", "local_policy":
-		return "warn"
-	}
-	return "err"
 }
 
 // either is the first text when it is so, else the second.

@@ -41,7 +41,7 @@ func searchAttributes(p Page) templ.Attributes {
 func (p Page) sheets() []string {
 	switch {
 	case strings.HasPrefix(p.View, "device:"):
-		return []string{"ports.css", "people.css", "inventory.css", "terminal.css"}
+		return []string{"ports.css", "people.css", "inventory.css", "why.css", "terminal.css"}
 	case p.Section == "enrolment", p.Section == "operators":
 		return []string{"people.css"}
 	}

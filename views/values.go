@@ -65,6 +65,7 @@ const (
 	TabConfig   = "config"
 	TabShell    = "powershell"
 	TabActivity = "activity"
+	TabTimeline = "timeline"
 )
 
 // Device is the device page, whole or in parts.
@@ -90,6 +91,7 @@ type Device struct {
 	Tunnel       Tunnel // the live tunnel, else the last one
 	Attached     bool   // the operator who looks holds the live tunnel
 	CanManage    bool   // the operator may approve, revoke and stop for everyone
+	CanConnect   bool   // the operator may connect, and so look for what is in the way of that
 	Unavailable  string // why the engine cannot make tunnels at all; "" = it can
 	Allowed      []Port // what the tunnel opens, or would open; the tunnel card shows it
 	Ports        Ports  // what the config tab shows; the head warns of its alarms
@@ -99,6 +101,9 @@ type Device struct {
 	Standing     Standing
 	Update       UpdateNote
 	Inventory    Inventory
+	Doctor       Doctor   // what is in the way, once somebody asked
+	History      History  // what the timeline tab shows
+	Endings      []Ending // of a whole page: all there are, which the terminal tells without asking
 }
 
 // Tunnel is one tunnel of a device.
@@ -107,7 +112,7 @@ type Tunnel struct {
 	DeviceID      string
 	Hostname      string // for the list of tunnels
 	State         string // down, requested, offered, ready, peered, up, closing, ended; "" = down
-	Reason        string // why it ended, one of the closed set of end reasons
+	End           Ending
 	VirtualIP     string
 	EngineIP      string
 	Endpoint      string // host:port of the engine's WireGuard

@@ -294,20 +294,42 @@ func TestErrorPages(t *testing.T) {
 	}
 }
 
-// The terminal can put every end reason in words by itself.
+// The terminal can put the end reasons in words by itself, and tells faults from the others.
 func TestTerminalKnowsTheEndReasons(t *testing.T) {
 	t.Parallel()
-	markup := draw(t, terminal(cannedDevice(TabShell)))
-	for _, reason := range endReasons() {
-		words := endReason(reason).text
-		if words == strings.ReplaceAll(reason, "_", " ") {
-			t.Errorf("%s has no words of its own", reason)
+	root := parse(t, terminal(cannedDevice(TabShell)))
+	for _, want := range []Ending{cannedLeft, cannedIdle, cannedSilent} {
+		found := elements(root, with("data-reason", want.Reason))
+		if len(found) != 1 {
+			t.Errorf("%d elements know %s", len(found), want.Reason)
+			continue
 		}
-		if !strings.Contains(markup, `data-reason="`+reason+`"`) {
-			t.Errorf("the terminal does not know %s", reason)
+		_, fault := attribute(found[0], "data-fault")
+		if hint, _ := attribute(found[0], "data-hint"); text(found[0]) != want.Text || hint != want.Hint || fault != (want.Kind == "err") {
+			t.Errorf("%s: %q, %q, a fault: %v", want.Reason, text(found[0]), hint, fault)
 		}
 	}
-	if got := endReason("meteor_strike").text; got != "meteor strike" {
-		t.Errorf("an unknown reason becomes %q", got)
+}
+
+// TestLastTunnelSaysWhy it ended, and what to do when that was a fault.
+func TestLastTunnelSaysWhy(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		end        Ending
+		want, hint string
+		colour     string
+	}{
+		{cannedLeft, "the last operator left", "", "idle"},
+		{cannedIdle, "nobody used it for the whole idle time", "", "warn"},
+		{cannedSilent, "no WireGuard handshake came about", "Let UDP pass.", "err"},
+		{Ending{}, "no reason was recorded", "", "err"},
+	} {
+		v := cannedDevice(TabSummary)
+		v.Tunnel = Tunnel{ID: "t", State: "ended", EndedAt: now.Add(-time.Minute), End: c.end}
+		root := parse(t, lastTunnel(v))
+		said := text(root)
+		if !strings.HasSuffix(said, strings.TrimSpace(c.want+". "+c.hint)) || len(elements(root, with("class", "dot "+c.colour))) != 1 {
+			t.Errorf("%+v: %q", c.end, said)
+		}
 	}
 }

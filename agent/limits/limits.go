@@ -74,8 +74,18 @@ func (p *Policy) AsUser() bool {
 	return err != nil || r.ShellAs == asUser
 }
 
-// Sentences says for people what the policy forbids, one sentence each; none when nothing.
+// Sentences says for people what the device does not allow, one sentence each; none when it allows
+// everything.
 func (p *Policy) Sentences() []string {
+	var all []string
+	if _, stopped := p.Stopped(); stopped {
+		all = append(all, "Somebody at the device stopped all tunnels (panic stop).")
+	}
+	return append(all, p.forbids()...)
+}
+
+// forbids says what the policy forbids.
+func (p *Policy) forbids() []string {
 	r, err := read(p.path)
 	if err != nil {
 		return []string{cut("No tunnel is allowed until the device's policy file is mended: " + err.Error() + ".")}

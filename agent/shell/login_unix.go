@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // loginShell returns the shell of the user that the agent runs as.
@@ -54,10 +56,7 @@ func environment(c command) (dir string, env []string) {
 	if u, err := user.Current(); err == nil {
 		home, name = u.HomeDir, u.Username
 	}
-	dir = home
-	if info, err := os.Stat(home); err != nil || !info.IsDir() {
-		dir = "/"
-	}
+	dir = beginIn(home)
 	path := os.Getenv("PATH")
 	if path == "" {
 		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -74,4 +73,12 @@ func environment(c command) (dir string, env []string) {
 		env = append(env, "TZ="+zone)
 	}
 	return dir, append(env, c.env...)
+}
+
+// beginIn is where a shell begins: at home, if that is a folder that may be entered.
+func beginIn(home string) string {
+	if info, err := os.Stat(home); err != nil || !info.IsDir() || unix.Access(home, unix.X_OK) != nil {
+		return "/"
+	}
+	return home
 }

@@ -69,3 +69,25 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// TestBeginsWhereItMay: a home that is missing, no folder, or closed is no reason for having no shell.
+func TestBeginsWhereItMay(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	file, closed := filepath.Join(home, "file"), filepath.Join(home, "closed")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(closed, 0); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{home: home, file: "/", filepath.Join(home, "none"): "/", closed: "/"}
+	if os.Geteuid() == 0 {
+		want[closed] = closed // nothing is closed to root
+	}
+	for path, begins := range want {
+		if got := beginIn(path); got != begins {
+			t.Errorf("with the home %s a shell begins in %s, want %s", path, got, begins)
+		}
+	}
+}

@@ -2,6 +2,9 @@ package shell
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
@@ -17,11 +20,12 @@ type tree struct {
 }
 
 // living returns the processes that live in the leader's session, those that descend from them,
-// whatever their session, and those that did so at an earlier call.
-func (t *tree) living() []int {
+// whatever their session, and those that did so at an earlier call. The error says that they cannot be
+// known, such as for want of file descriptors.
+func (t *tree) living() ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	var found []int
 	others := make(map[int][]int) // by parent
@@ -31,8 +35,13 @@ func (t *tree) living() []int {
 		if err != nil || pid <= 1 {
 			continue
 		}
-		s, ok := readStat(pid)
-		if !ok || s.dead {
+		s, err := readStat(pid)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH), errors.Is(err, fs.ErrPermission):
+			continue // it ended meanwhile, or is somebody else's (hidepid)
+		case err != nil:
+			return nil, err
+		case s.dead:
 			continue
 		}
 		started[pid] = s.started
@@ -49,7 +58,7 @@ func (t *tree) living() []int {
 		found = append(found, others[pid]...)
 		delete(others, pid)
 	}
-	return found
+	return found, nil
 }
 
 // stat is what a tree needs of /proc/<pid>/stat.
@@ -59,21 +68,21 @@ type stat struct {
 	started         string // with the process id it names a process for good
 }
 
-// readStat reads a process's stat; false when it is gone.
-func readStat(pid int) (stat, bool) {
+// readStat reads a process's stat.
+func readStat(pid int) (stat, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return stat{}, false
+		return stat{}, err
 	}
 	// pid (name) state parent group session …; the name may hold anything, so count from its end.
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	if len(fields) < 20 {
-		return stat{}, false
+		return stat{}, fmt.Errorf("the stat of process %d has %d fields", pid, len(fields))
 	}
 	parent, err1 := strconv.Atoi(fields[1])
 	session, err2 := strconv.Atoi(fields[3])
 	dead := fields[0] == "Z" || fields[0] == "X"
-	return stat{dead: dead, parent: parent, session: session, started: fields[19]}, err1 == nil && err2 == nil
+	return stat{dead: dead, parent: parent, session: session, started: fields[19]}, errors.Join(err1, err2)
 }
 
 // awaitExit waits until the program has ended, and leaves it to be reaped.

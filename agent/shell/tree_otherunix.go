@@ -12,11 +12,11 @@ type tree struct{ leader int }
 
 // living returns the session's first process group, as one negative id, while anything is in it:
 // this platform does not list sessions without cgo.
-func (t *tree) living() []int {
+func (t *tree) living() ([]int, error) {
 	if syscall.Kill(-t.leader, 0) != nil {
-		return nil
+		return nil, nil
 	}
-	return []int{-t.leader}
+	return []int{-t.leader}, nil
 }
 
 // awaitExit waits until the program has ended and reaps it.

@@ -17,25 +17,38 @@ const (
 
 // endTree ends all processes of the session that leader started: first asked to hang up, so that a
 // shell saves its history and an editor its file, then killed. It returns when they are gone, or
-// after patience for one that the kernel cannot end (it hangs in a device).
+// after patience for one that the kernel cannot end (it hangs in a device). Nobody has reaped the
+// leader yet, so its process id is nobody else's.
 func endTree(leader int) {
 	t := tree{leader: leader}
-	asked := false
+	endAll(leader, t.living, syscall.Kill)
+}
+
+// endAll is endTree with ways to find processes and to signal them. Where they cannot be found, the
+// leader and its group have to do. However long finding them takes, they are asked and killed.
+func endAll(leader int, living func() ([]int, error), kill func(int, syscall.Signal) error) {
+	asked, kills := false, 0
 	begun := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, 16*time.Millisecond) {
-		left := t.living()
+		left, err := living()
+		if err != nil {
+			left = []int{leader, -leader}
+		}
 		spent := time.Since(begun)
-		if len(left) == 0 || spent > patience {
+		if len(left) == 0 || kills > 1 && spent > patience {
 			return
 		}
 		for _, pid := range left {
 			switch {
-			case spent > grace:
-				_ = syscall.Kill(pid, syscall.SIGKILL) // one that is gone already is fine
 			case !asked:
-				_ = syscall.Kill(pid, syscall.SIGHUP)
-				_ = syscall.Kill(pid, syscall.SIGCONT) // a stopped job cannot hang up
+				_ = kill(pid, syscall.SIGHUP)  // one that is gone already is fine
+				_ = kill(pid, syscall.SIGCONT) // a stopped job cannot hang up
+			case spent > grace:
+				_ = kill(pid, syscall.SIGKILL)
 			}
+		}
+		if asked && spent > grace {
+			kills++
 		}
 		asked = true
 		<-time.After(pause) // no event tells the end of a process that is not our child

@@ -47,6 +47,10 @@ func actAgent(exe, data string) int {
 		return 1
 	}
 	_, err := lock(runningPath(data))
+	for tries := 0; errors.Is(err, errLocked) && tries < 100; tries++ { // whoever asks whether it runs holds the lock for a moment
+		<-time.After(5 * time.Millisecond)
+		_, err = lock(runningPath(data))
+	}
 	if err != nil {
 		return 2
 	}

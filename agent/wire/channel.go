@@ -36,6 +36,15 @@ type Welcome struct {
 	// The WireGuardNT driver for the device's processor that the engine keeps for its
 	// agents, or nil. Since protocol 2.
 	Driver *File `json:"driver,omitempty"`
+
+	// [Protocol] of the engine; absent is one that knows no more than protocol 2. Since
+	// protocol 3.
+	Protocol int `json:"protocol,omitempty"`
+
+	// Where the engine can be dialled besides where it was, host:port each, at most
+	// [MaxAddresses]: all that there are, so none means none. They are hints: who answers
+	// there must show the engine's identity. Since protocol 3.
+	Addresses []string `json:"addresses,omitempty"`
 }
 
 // Keys replaces the token keys that the welcome had.
@@ -86,10 +95,12 @@ type Refused struct {
 	Detail string `json:"detail"` // For the log.
 }
 
-// Stopped says that the agent ended a tunnel by itself.
+// Stopped says that the agent ended a tunnel by itself. The engine answers with a [Stop] that has
+// the reason on record.
 type Stopped struct {
 	Tunnel string `json:"tunnel"`
 	Reason string `json:"reason"`
+	Detail string `json:"detail,omitempty"` // A sentence for people, or "". For engines of protocol 3 on.
 }
 
 // Policy replaces the ports of a live tunnel that the engine may reach.

@@ -26,6 +26,7 @@ func fromEngine() map[string]wire.FromEngine {
 			TokenKeys:    []keys.TokenKey{{ID: "0011223344556677", Public: make([]byte, 32), Signature: make([]byte, 64)}},
 			NextIdentity: &keys.NextIdentity{Public: make([]byte, 32), Signature: make([]byte, 64)},
 			Driver:       &wire.File{SHA256: strings.Repeat("0f", 32), Size: 1 << 20},
+			Protocol:     3, Addresses: []string{"engine.example:8443", "192.0.2.1:443", "[2001:db8::1]:8443"},
 		}},
 		"bare welcome": {Welcome: &wire.Welcome{DeviceID: "d1", State: "pending", ServerTime: time.Unix(1.7e9, 0).UTC()}},
 		"start":        {Start: &wire.Start{Tunnel: "t1", Token: "v4.public.x.y", PresharedKey: key}},
@@ -46,11 +47,12 @@ func fromAgent() map[string]wire.FromAgent {
 			Nonce: "n1", Version: "1.0", Hostname: "büro-7", OS: "windows", OSVersion: "11 (26100)", Arch: "amd64",
 			Link: "wireguard-nt", Dialled: "engine:8443", Tunnel: "t1", Machine: "v2.ab12",
 		}},
-		"bare hello": {Hello: &wire.Hello{Nonce: "n1"}},
-		"ready":      {Ready: &wire.Ready{Tunnel: "t1", Token: "v4.public.x.y", WireGuardKey: key}},
-		"refused":    {Refused: &wire.Refused{Tunnel: "t1", Reason: wire.Busy, Detail: "tunnel t0 is up"}},
-		"stopped":    {Stopped: &wire.Stopped{Tunnel: "t1", Reason: wire.LeaseExpired}},
-		"applied":    {Applied: &wire.Applied{Tunnel: "t1", Revision: 1<<53 + 1}},
+		"bare hello":  {Hello: &wire.Hello{Nonce: "n1"}},
+		"ready":       {Ready: &wire.Ready{Tunnel: "t1", Token: "v4.public.x.y", WireGuardKey: key}},
+		"refused":     {Refused: &wire.Refused{Tunnel: "t1", Reason: wire.Busy, Detail: "tunnel t0 is up"}},
+		"stopped":     {Stopped: &wire.Stopped{Tunnel: "t1", Reason: wire.LeaseExpired}},
+		"stopped why": {Stopped: &wire.Stopped{Tunnel: "t1", Reason: wire.PolicyEnded, Detail: "somebody stopped it"}},
+		"applied":     {Applied: &wire.Applied{Tunnel: "t1", Revision: 1<<53 + 1}},
 		"inventory": {Inventory: &wire.Inventory{
 			Edition: "Windows 11 Pro 24H2", Build: "10.0.26100.2033", CPU: "A processor", Cores: 8, Memory: 1 << 34,
 			Disks:    []wire.Disk{{Name: "C:", Kind: "NTFS", Size: 1 << 40, Free: 1 << 39}},
@@ -280,6 +282,13 @@ func TestDepthIsBounded(t *testing.T) {
 	}
 }
 
+// welcome is one of an engine with further addresses.
+func welcome(protocol int, addresses ...string) wire.FromEngine {
+	return wire.FromEngine{Welcome: &wire.Welcome{
+		DeviceID: "d", State: "active", ServerTime: time.Unix(1.7e9, 0).UTC(), Protocol: protocol, Addresses: addresses,
+	}}
+}
+
 func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 	t.Parallel()
 	tests := map[string]interface{ Encode() ([]byte, error) }{
@@ -288,6 +297,11 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 		"two":                     wire.FromEngine{Admit: &wire.Admit{Tunnel: "t"}, Stop: &wire.Stop{Tunnel: "t", Reason: "x"}},
 		"no tunnel":               wire.FromEngine{Admit: &wire.Admit{}},
 		"a zero time":             wire.FromEngine{Welcome: &wire.Welcome{DeviceID: "d", State: "active"}},
+		"four addresses":          welcome(3, "a:1", "b:2", "c:3", "d:4"),
+		"no port":                 welcome(3, "a"),
+		"a port of zero":          welcome(3, "a:0"),
+		"a protocol below zero":   welcome(-1),
+		"an escape in a detail":   wire.FromAgent{Stopped: &wire.Stopped{Tunnel: "t", Reason: "x", Detail: "\x1b"}},
 		"an escape":               wire.FromAgent{Refused: &wire.Refused{Tunnel: "t", Reason: wire.Busy, Detail: "\x1b"}},
 		"not UTF-8":               wire.FromAgent{Hello: &wire.Hello{Nonce: "n", Hostname: "\xff"}},
 		"no secret":               wire.EnrolRequest{},

@@ -257,6 +257,15 @@ func (c *checks) welcome(w *Welcome) {
 	if w.Driver != nil {
 		c.file("driver", w.Driver)
 	}
+	if w.Protocol < 0 {
+		c.fail("protocol", "negative")
+	}
+	c.atMost("addresses", len(w.Addresses), MaxAddresses)
+	for _, a := range w.Addresses {
+		if err := CheckAddress(a); err != nil {
+			c.fail("addresses", err.Error())
+		}
+	}
 }
 
 // tokenKeys bounds token keys; whether they are genuine, [keys.TokenKey.Check] says.
@@ -294,6 +303,7 @@ func (m FromAgent) check() error {
 	case m.Stopped != nil:
 		c.id("tunnel", m.Stopped.Tunnel)
 		c.word("reason", m.Stopped.Reason)
+		c.text("detail", m.Stopped.Detail, maxSentence)
 	case m.Applied != nil:
 		c.id("tunnel", m.Applied.Tunnel)
 		if m.Applied.Revision < 1 {

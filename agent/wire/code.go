@@ -61,7 +61,7 @@ func ParseCode(s string) (Code, error) {
 	if !ok {
 		return Code{}, errors.New("enrolment code: incomplete, want brl1.<host:port>.<pin>.<secret>")
 	}
-	if err := checkAddress(address); err != nil {
+	if err := CheckAddress(address); err != nil {
 		return Code{}, fmt.Errorf("enrolment code: address: %w", err)
 	}
 	pin, err := keys.ParsePin(pinText)
@@ -96,8 +96,8 @@ func checkSecret(s string) error {
 	return nil
 }
 
-// checkAddress says what is wrong with a host:port.
-func checkAddress(s string) error {
+// CheckAddress says what is wrong with a host:port that an agent is to dial, or returns nil.
+func CheckAddress(s string) error {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		return fmt.Errorf("%q is not host:port", s)

@@ -5,8 +5,9 @@ import (
 )
 
 // Protocol is the version of this package's messages. An engine sends an agent nothing that
-// is newer than what the agent said in its [Hello].
-const Protocol = 2
+// is newer than what the agent said in its [Hello], and an agent nothing that is newer than
+// what the engine said in its [Welcome].
+const Protocol = 3
 
 // Limits of an [Inventory].
 const (
@@ -16,8 +17,12 @@ const (
 	MaxLimits   = 16 // Sentences about the local policy.
 )
 
-// Inventory is what a device is made of. An agent sends it after the welcome and again when
-// it has changed. Like all that a device says about itself it is for people.
+// MaxAddresses is how many further addresses of the engine a [Welcome] may have.
+const MaxAddresses = 3
+
+// Inventory is what a device is made of, and what its owner does not allow. An agent sends it
+// after the welcome and again when it has changed. Like all that a device says about itself it
+// is for people.
 type Inventory struct {
 	Edition    string    `json:"edition"` // "Windows 11 Pro 24H2", "Debian GNU/Linux 12 (bookworm)".
 	Build      string    `json:"build"`   // "10.0.26100.2033", "6.1.0-25-amd64".
@@ -31,7 +36,7 @@ type Inventory struct {
 	Link       string    `json:"link"`             // What its tunnels stand on: wireguard-nt, netstack.
 	LinkReason string    `json:"link_reason"`      // Why, in one sentence.
 	Driver     string    `json:"driver"`           // Version of the driver in use, or "".
-	Limits     []string  `json:"limits,omitempty"` // What the device's local policy forbids, one sentence each.
+	Limits     []string  `json:"limits,omitempty"` // What the device's owner forbids, one sentence each.
 }
 
 // Disk is a volume that keeps its content.

@@ -67,6 +67,16 @@ const (
 	MaxMessage = 64 << 10 // Bytes of one message.
 )
 
+// EndReason is what an engine calls the end of a tunnel that an agent has ended by itself, for one of
+// the reasons above. So the logs of both sides have the same word.
+func EndReason(own string) string {
+	switch own {
+	case AgentShutdown, PolicyEnded:
+		return own
+	}
+	return "agent_lost"
+}
+
 // FlowRequest is an SSH channel request without reply, with the payload
 // struct{ Limit uint64 }: the count of output bytes, since the shell started,
 // that the agent may have sent. The latest value holds; before the first there

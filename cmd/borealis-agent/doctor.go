@@ -4,36 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+
+	"borealis/agent/checkup"
 )
 
 // errUnwell is returned when the doctor has found something to mend.
 var errUnwell = errors.New("something is to be mended, see above")
 
-// check is one thing that the doctor has looked at.
-type check struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`     // Nothing is to be mended. What cannot be known without more rights is, too.
-	Detail string `json:"detail"` // What was found.
-	Hint   string `json:"hint"`   // What to do, or "".
-}
-
-// well is a check that found what it should.
-func well(name, format string, args ...any) check {
-	return check{Name: name, OK: true, Detail: fmt.Sprintf(format, args...)}
-}
-
-// unwell is a check that found something to mend.
-func unwell(name string, err error, hint string) check {
-	return check{Name: name, Detail: err.Error(), Hint: hint}
-}
-
 // findings are all that the doctor knows. In JSON they are a contract with scripts.
 type findings struct {
-	OK      bool          `json:"ok"` // All checks are.
-	Checks  []check       `json:"checks"`
-	Driver  driverFinding `json:"driver"`
+	OK      bool              `json:"ok"` // All checks are.
+	Checks  []checkup.Finding `json:"checks"`
+	Driver  driverFinding     `json:"driver"`
 	Adapter struct {
 		Name string `json:"name"` // Of the network adapter that tunnels use; "" without one.
 	} `json:"adapter"`
@@ -61,30 +44,10 @@ func doctor(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if *asJSON {
 		err = json.NewEncoder(stdout).Encode(found)
 	} else {
-		err = found.write(stdout)
+		err = checkup.Write(stdout, found.Checks)
 	}
 	if err == nil && !found.OK {
 		err = errUnwell
 	}
 	return err
-}
-
-// write prints findings for people.
-func (f findings) write(w io.Writer) error {
-	for _, c := range f.Checks {
-		word := "ok"
-		if !c.OK {
-			word = "BAD"
-		}
-		if _, err := fmt.Fprintf(w, "%-4s %-10s %s\n", word, c.Name, c.Detail); err != nil {
-			return err
-		}
-		if c.Hint == "" {
-			continue
-		}
-		if _, err := fmt.Fprintf(w, "%-15s → %s\n", "", c.Hint); err != nil {
-			return err
-		}
-	}
-	return nil
 }

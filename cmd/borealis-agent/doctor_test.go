@@ -2,15 +2,20 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"borealis/agent"
+	"borealis/agent/checkup"
+	"borealis/agent/limits"
 	"borealis/agent/wire"
 	"borealis/tunnel/keys"
 )
@@ -46,7 +51,7 @@ const connected = `{"pid":7,"version":"1.2","connected":true,"state":"active","s
 	"tunnel":"tunnel-1","last_error":"","link":"wireguard-nt","link_reason":"The driver is there.","driver":"1.1","adapter":"Borealis","at":"2026-03-01T12:00:01Z"}`
 
 // examined runs the doctor, and returns what it found by name.
-func examined(t *testing.T, data string) (findings, map[string]check) {
+func examined(t *testing.T, data string) (findings, map[string]checkup.Finding) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code := run(t.Context(), []string{"doctor", "--json", "--data", data}, &out, &errs)
@@ -59,7 +64,7 @@ func examined(t *testing.T, data string) (findings, map[string]check) {
 	if (code == exitDone) != f.OK || !f.OK && !strings.Contains(errs.String(), "to be mended") {
 		t.Errorf("it exits with %d and says %s, and all is well: %v", code, errs.String(), f.OK)
 	}
-	all := make(map[string]check)
+	all := make(map[string]checkup.Finding)
 	for _, c := range f.Checks {
 		if all[c.Name].Name != "" {
 			t.Errorf("%s is there twice", c.Name)
@@ -75,7 +80,8 @@ func TestDoctorOfAHealthyDevice(t *testing.T) {
 	running(t, data, connected)
 	f, all := examined(t, data)
 	for name, says := range map[string]string{
-		"identity": deviceOf(t, data).Words(), "engine": code.Pin.Words(), "clock": "as the engine's", "agent": "version 1.2, connected to engine:8443",
+		"identity": deviceOf(t, data).Words(), "dns": "127.0.0.1 is an address", "tcp": code.Address, "engine": code.Pin.Words(), "clock": "as the engine's",
+		"channel": "connected to engine:8443", "udp": "has no trial of the way", "mtu": "a tunnel needs 1480", "agent": "version 1.2", "panic": "nobody",
 		"link": "wireguard-nt: The driver is there.", "terminal": "", "disk": "MB left", "policy": "nothing is forbidden", "update": "none was made",
 	} {
 		if c, there := all[name]; !there || !c.OK || !strings.Contains(c.Detail, says) {
@@ -115,7 +121,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(data, "Agent", "status.json"), []byte(status), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "agent", "nobody answers", "engine"},
+		}, "channel", "nobody answers", "restart the agent"},
 		"another engine answers": {func(t *testing.T, data string, code wire.Code) {
 			other, err := keys.NewIdentity("other")
 			if err != nil {
@@ -124,12 +130,22 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 			if err := keys.SaveAgent(inVPNClient(data), other.Pin(), code.Address); err != nil {
 				t.Fatal(err)
 			}
-		}, "engine", "is not the expected engine", ""},
+		}, "engine", "is not the expected engine", "compare the pin"},
 		"nobody answers": {func(t *testing.T, data string, code wire.Code) {
 			if err := keys.SaveAgent(inVPNClient(data), code.Pin, "127.0.0.1:1"); err != nil {
 				t.Fatal(err)
 			}
-		}, "engine", "nothing answers", ""},
+		}, "tcp", "nothing listens there", "127.0.0.1:1"},
+		"a name that does not exist": {func(t *testing.T, data string, code wire.Code) {
+			if err := keys.SaveAgent(inVPNClient(data), code.Pin, "engine.invalid:8443"); err != nil {
+				t.Fatal(err)
+			}
+		}, "dns", "engine.invalid", "move HOST:PORT"},
+		"tunnels were stopped": {func(t *testing.T, data string, _ wire.Code) {
+			if err := limits.Load(agent.PolicyFile(data)).Stop(); err != nil {
+				t.Fatal(err)
+			}
+		}, "panic", "somebody at the device stopped all tunnels", "panic --release"},
 		"a lost identity": {func(t *testing.T, data string, _ wire.Code) {
 			if err := os.Remove(filepath.Join(inVPNClient(data), "identity.key")); err != nil {
 				t.Fatal(err)
@@ -156,7 +172,29 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 			if got := all[c.bad]; f.OK || got.OK || !strings.Contains(got.Detail, c.says) || !strings.Contains(got.Hint, c.hint) {
 				t.Errorf("%s: %+v, want %q and %q", c.bad, got, c.says, c.hint)
 			}
+			stages(t, f, c.bad)
 		})
+	}
+}
+
+// stages looks that of the way's stages all are looked at up to the one that is bad, in their
+// order, and none after it.
+func stages(t *testing.T, f findings, bad string) {
+	t.Helper()
+	names := []string{"identity", "dns", "tcp", "engine", "clock", "channel", "udp", "mtu"}
+	first := slices.IndexFunc(f.Checks, func(c checkup.Finding) bool { return c.Name == names[0] })
+	broken := ""
+	for n, name := range names {
+		c := f.Checks[first+n]
+		if c.Name != name {
+			t.Fatalf("stage %d is %s, want %s", n, c.Name, name)
+		}
+		if got, want := strings.HasPrefix(c.Detail, "not looked at: "+broken+" comes first"), broken != ""; got != want {
+			t.Errorf("%s: %+v, and broken is %q", name, c, broken)
+		}
+		if name == bad {
+			broken = name
+		}
 	}
 }
 
@@ -174,4 +212,63 @@ func TestDoctorBeforeEnrolment(t *testing.T) {
 	if !strings.Contains(out, "BAD  identity   not enrolled with an engine\n                → enrol") {
 		t.Errorf("it prints\n%s", out)
 	}
+}
+
+// TestDoctorTellsOfAWrongClock, and whose it is by how much; that breaks nothing.
+func TestDoctorTellsOfAWrongClock(t *testing.T) {
+	t.Parallel()
+	for ahead, says := range map[time.Duration]string{
+		-24 * time.Hour: "ahead of the engine's", 24 * time.Hour: "behind the engine's", time.Minute: "as the engine's",
+	} {
+		_, code := engineAt(t, "active", ahead)
+		data := t.TempDir()
+		say(t, exitDone, "enrol", "--data", data, "--code", code.String())
+		running(t, data, connected)
+		f, all := examined(t, data)
+		if c := all["clock"]; !c.OK || !strings.Contains(c.Detail, says) || (c.Hint != "") != (ahead.Abs() >= muchClock) {
+			t.Errorf("%v: %+v, want %q", ahead, c, says)
+		}
+		stages(t, f, "")
+	}
+}
+
+// TestDoctorOfADeviceThatIsNotTaken: who answers is the engine, and what it says of this device is
+// another stage.
+func TestDoctorOfADeviceThatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	data, code := enrolled(t)
+	id, err := keys.NewIdentity("engine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.TLS()}, ClientAuth: tls.RequireAnyClientCert,
+		VerifyConnection: func(tls.ConnectionState) error { return errors.New("revoked") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*tls.Conn).HandshakeContext(t.Context()) // That is the point.
+			conn.Close()
+		}
+	}()
+	t.Cleanup(func() { listener.Close(); <-done })
+	code.Address, code.Pin = listener.Addr().String(), id.Pin()
+	if err := keys.SaveAgent(inVPNClient(data), code.Pin, code.Address); err != nil {
+		t.Fatal(err)
+	}
+	running(t, data, connected)
+	f, all := examined(t, data)
+	if c := all["channel"]; c.OK || !strings.Contains(c.Detail, "refuses this device's identity") || !strings.Contains(c.Hint, "revoked or set aside") {
+		t.Errorf("channel: %+v", c)
+	}
+	stages(t, f, "channel")
 }

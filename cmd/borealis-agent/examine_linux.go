@@ -7,33 +7,35 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"borealis/agent/checkup"
 )
 
 // installedData is the usual data root: nothing is installed here.
 func installedData() string { return defaultData() }
 
 // hostChecks looks at what is special on this system.
-func hostChecks(data string) []check {
-	rights := well("rights", "root")
+func hostChecks(data string) []checkup.Finding {
+	rights := checkup.Well("rights", "root")
 	if os.Geteuid() != 0 {
-		rights = check{Name: "rights", OK: true, Detail: "not root: some answers may be missing", Hint: moreRights}
+		rights = checkup.Finding{Name: "rights", OK: true, Detail: "not root: some answers may be missing", Hint: moreRights}
 	}
-	return []check{rights, folderCheck(data)}
+	return []checkup.Finding{rights, folderCheck(data)}
 }
 
 // folderCheck looks whether others than its owner may write the data root.
-func folderCheck(data string) check {
+func folderCheck(data string) checkup.Finding {
 	const name = "folders"
 	info, err := os.Stat(data)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return unwell(name, fmt.Errorf("%s is not there", data), "enrol the device: that makes it")
+		return checkup.Unwell(name, fmt.Errorf("%s is not there", data), "enrol the device: that makes it")
 	case err != nil:
-		return unwell(name, err, "")
+		return checkup.Unwell(name, err, "")
 	case info.Mode().Perm()&0o022 != 0:
-		return unwell(name, fmt.Errorf("others may write %s (mode %04o)", data, info.Mode().Perm()), "look at who did, then chmod go-w "+data)
+		return checkup.Unwell(name, fmt.Errorf("others may write %s (mode %04o)", data, info.Mode().Perm()), "look at who did, then chmod go-w "+data)
 	}
-	return well(name, "%s is written by its owner alone", data)
+	return checkup.Well(name, "%s is written by its owner alone", data)
 }
 
 // freeBytes is how much room the disk of a folder has.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/windows"
 
+	"borealis/agent/checkup"
 	"borealis/agent/service"
 	"borealis/agent/setup"
 )
@@ -24,59 +25,59 @@ func installedData() string {
 }
 
 // hostChecks looks at what is special on this system.
-func hostChecks(data string) []check {
-	rights := well("rights", "elevated")
+func hostChecks(data string) []checkup.Finding {
+	rights := checkup.Well("rights", "elevated")
 	if err := service.Elevated(); err != nil {
-		rights = check{Name: "rights", OK: true, Detail: "not elevated: some answers may be missing", Hint: moreRights}
+		rights = checkup.Finding{Name: "rights", OK: true, Detail: "not elevated: some answers may be missing", Hint: moreRights}
 	}
-	return []check{rights, serviceCheck(), folderCheck(data), eventsCheck()}
+	return []checkup.Finding{rights, serviceCheck(), folderCheck(data), eventsCheck()}
 }
 
 // installAgain mends what an installation has made.
 const installAgain = "run \"borealis-agent.exe install --code STRING\" again: it repairs what is there"
 
 // serviceCheck asks the service manager.
-func serviceCheck() check {
+func serviceCheck() checkup.Finding {
 	const name = "service"
 	s, err := service.Query(setup.ServiceName)
 	if err != nil {
-		return unwell(name, err, "")
+		return checkup.Unwell(name, err, "")
 	}
 	place, err := setup.FindPlace("")
 	if err != nil {
-		return unwell(name, err, "")
+		return checkup.Unwell(name, err, "")
 	}
 	switch {
 	case !s.Installed:
-		return unwell(name, fmt.Errorf("%s is not installed", setup.ServiceName), "run \"borealis-agent.exe install --code STRING\"")
+		return checkup.Unwell(name, fmt.Errorf("%s is not installed", setup.ServiceName), "run \"borealis-agent.exe install --code STRING\"")
 	case !s.Starts(place.Program):
-		return unwell(name, fmt.Errorf("%s starts another program: %s", setup.ServiceName, s.Command), "find out who changed it, then install again")
+		return checkup.Unwell(name, fmt.Errorf("%s starts another program: %s", setup.ServiceName, s.Command), "find out who changed it, then install again")
 	case !strings.HasPrefix(s.Command, `"`):
-		return unwell(name, fmt.Errorf("the path of %s is not quoted: %s", setup.ServiceName, s.Command), installAgain)
+		return checkup.Unwell(name, fmt.Errorf("the path of %s is not quoted: %s", setup.ServiceName, s.Command), installAgain)
 	case !s.Automatic:
-		return unwell(name, fmt.Errorf("%s does not start with Windows", setup.ServiceName), installAgain)
+		return checkup.Unwell(name, fmt.Errorf("%s does not start with Windows", setup.ServiceName), installAgain)
 	case !s.Running:
-		return unwell(name, fmt.Errorf("%s does not run", setup.ServiceName), "start it: sc.exe start "+setup.ServiceName+"; why it ended is in the event log")
+		return checkup.Unwell(name, fmt.Errorf("%s does not run", setup.ServiceName), "start it: sc.exe start "+setup.ServiceName+"; why it ended is in the event log")
 	}
-	return well(name, "%s runs as process %d and starts with Windows", setup.ServiceName, s.PID)
+	return checkup.Well(name, "%s runs as process %d and starts with Windows", setup.ServiceName, s.PID)
 }
 
 // folderCheck looks whether people who are no administrators may use the data root.
-func folderCheck(data string) check {
+func folderCheck(data string) checkup.Finding {
 	const name = "folders"
 	sd, err := windows.GetNamedSecurityInfo(data, windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return unwell(name, fmt.Errorf("%s is not there", data), "install the agent: that makes it")
+		return checkup.Unwell(name, fmt.Errorf("%s is not there", data), "install the agent: that makes it")
 	case errors.Is(err, fs.ErrPermission):
-		return well(name, "%s is closed to this user", data)
+		return checkup.Well(name, "%s is closed to this user", data)
 	case err != nil:
-		return unwell(name, &os.PathError{Op: "look at", Path: data, Err: err}, "")
+		return checkup.Unwell(name, &os.PathError{Op: "look at", Path: data, Err: err}, "")
 	}
 	if who := outsiders(sd.String()); len(who) > 0 {
-		return unwell(name, fmt.Errorf("%s may use %s, which is for SYSTEM and administrators", strings.Join(who, " and "), data), installAgain)
+		return checkup.Unwell(name, fmt.Errorf("%s may use %s, which is for SYSTEM and administrators", strings.Join(who, " and "), data), installAgain)
 	}
-	return well(name, "%s is for SYSTEM and administrators", data)
+	return checkup.Well(name, "%s is for SYSTEM and administrators", data)
 }
 
 // everybody are those whom an access list may name who are not all administrators.
@@ -101,16 +102,16 @@ func outsiders(list string) []string {
 }
 
 // eventsCheck looks whether the event log knows the agent.
-func eventsCheck() check {
+func eventsCheck() checkup.Finding {
 	const name = "event log"
 	there, err := service.SourceInstalled(setup.DisplayName)
 	switch {
 	case err != nil:
-		return unwell(name, err, "")
+		return checkup.Unwell(name, err, "")
 	case !there:
-		return unwell(name, fmt.Errorf("%q is not registered", setup.DisplayName), installAgain)
+		return checkup.Unwell(name, fmt.Errorf("%q is not registered", setup.DisplayName), installAgain)
 	}
-	return well(name, "%q is registered", setup.DisplayName)
+	return checkup.Well(name, "%q is registered", setup.DisplayName)
 }
 
 // freeBytes is how much room the disk of a folder has.

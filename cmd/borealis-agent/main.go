@@ -36,6 +36,9 @@ const usage = `The Borealis agent: it dials out to its engine and waits to be as
   borealis-agent uninstall [--purge]     take it off again (Windows)
   borealis-agent status [--json]         show what the agent is doing
   borealis-agent doctor [--json]         examine the agent, and say what to mend
+  borealis-agent support FILE            put what helps to find a fault into a zip, without secrets
+  borealis-agent panic [--release]       end the tunnel at once, and allow none until it is released
+  borealis-agent move HOST:PORT          look for the same engine at another address
   borealis-agent fingerprint             show the words to compare with the console
   borealis-agent enrol --code STRING     make this device known to an engine
   borealis-agent run                     stay in touch with the engine, without a service
@@ -107,6 +110,12 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return status(ctx, args[1:], stdout, stderr)
 	case "doctor":
 		return doctor(ctx, args[1:], stdout, stderr)
+	case "support":
+		return support(ctx, args[1:], stdout, stderr)
+	case "panic":
+		return panicStop(ctx, args[1:], stdout, stderr)
+	case "move":
+		return move(ctx, args[1:], stdout, stderr)
 	case "service":
 		return runService(ctx, args[1:], stderr)
 	case "watch-update":
@@ -126,6 +135,8 @@ func runAgent(ctx context.Context, args []string, stderr io.Writer) (err error) 
 	data := f.String("data", defaultData(), "`DIR` of the agent's data root")
 	link := f.String("link", "auto", linkUsage)
 	shell := f.String("shell", "", "`PATH` of the shell; empty means the device's own")
+	level := new(slog.Level)
+	f.TextVar(level, "log-level", slog.LevelInfo, "log this `LEVEL` and what is graver: debug (every step of every tunnel), info, warn or error")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -138,7 +149,7 @@ func runAgent(ctx context.Context, args []string, stderr io.Writer) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	log := slog.New(slog.NewMultiHandler(slog.NewTextHandler(file, nil), slog.NewTextHandler(stderr, nil)))
+	log := slog.New(slog.NewMultiHandler(slog.NewTextHandler(file, &slog.HandlerOptions{Level: level}), slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
 	a, err := agent.Open(agent.Config{Data: *data, Link: mode, Shell: *shell, Version: version(), Logger: log})
 	if err != nil {
 		return err

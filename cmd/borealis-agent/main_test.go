@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"borealis/agent/wire"
 	"borealis/tunnel/keys"
@@ -27,11 +29,22 @@ func say(t *testing.T, want int, args ...string) (stdout, stderr string) {
 // engine answers every enrolment with a state, and returns a code for itself.
 func engine(t *testing.T, state string) (id *keys.Identity, code wire.Code) {
 	t.Helper()
+	return engineAt(t, state, 0)
+}
+
+// engineAt is an engine whose clock is ahead of this one.
+func engineAt(t *testing.T, state string, ahead time.Duration) (id *keys.Identity, code wire.Code) {
+	t.Helper()
 	id, err := keys.NewIdentity("engine")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+		if r.URL.Path == wire.PathTrial { // As an engine of an earlier version.
+			http.NotFound(w, r)
+			return
+		}
 		b, err := wire.EnrolResponse{DeviceID: "device-1", State: state}.Encode()
 		if err != nil {
 			t.Error(err)
@@ -41,6 +54,7 @@ func engine(t *testing.T, state string) (id *keys.Identity, code wire.Code) {
 	server.TLS = &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.TLS()}, ClientAuth: tls.RequireAnyClientCert,
 	}
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return id, wire.Code{Address: server.Listener.Addr().String(), Pin: id.Pin(), Secret: wire.NewSecret()}

@@ -19,6 +19,7 @@ type standing struct {
 	Running bool `json:"running"` // An agent runs now; else what follows is what the last one left.
 	agent.Status
 
+	Panic  bool     `json:"panic"`  // Somebody at the device has stopped all tunnels.
 	Policy []string `json:"policy"` // What the device's local policy forbids, one sentence each.
 }
 
@@ -33,7 +34,9 @@ func status(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if _, err := agent.ReadFingerprint(*data); err != nil {
 		return err
 	}
-	now := standing{Policy: append([]string{}, limits.Load(agent.PolicyFile(*data)).Sentences()...)}
+	local := limits.Load(agent.PolicyFile(*data))
+	_, stopped := local.Stopped()
+	now := standing{Panic: stopped, Policy: append([]string{}, local.Sentences()...)}
 	var err error
 	if now.Status, now.Running, err = agent.ReadStatus(*data); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/user"
 	"strings"
 	"time"
 
+	"borealis/cmd/borealis/engine"
+	"borealis/cmd/hint"
 	"borealis/store"
 )
 
@@ -15,39 +16,11 @@ import (
 // record, whether or not an engine runs on it: a running one sees the change and ends
 // within a second what it forbids.
 
-// with opens the store of a data root for one command.
-func (d dataRoot) with(ctx context.Context, do func(*store.Store) error) (err error) {
-	s, err := d.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	return do(s)
-}
-
-// done is the audit record of a command on the engine's host.
-func done() store.Record {
-	by := store.Actor{Name: "console"}
-	if u, err := user.Current(); err == nil {
-		by.Source = "local user " + u.Username
-	}
-	return store.Record{}.By(by)
-}
-
-// operatorNamed finds the operator that a command is about.
-func operatorNamed(ctx context.Context, s *store.Store, name string) (store.Operator, error) {
-	o, err := s.OperatorByName(ctx, name)
-	if errors.Is(err, store.ErrNotFound) {
-		return store.Operator{}, &hintError{fmt.Errorf("there is no operator named %q", name), "\"borealis operator list\" shows all, \"borealis operator add NAME\" adds one"}
-	}
-	return o, err
-}
-
 // deviceNamed finds the device that a command is about, by its id.
 func deviceNamed(ctx context.Context, s *store.Store, id string) (store.Device, error) {
 	d, err := s.Device(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
-		return store.Device{}, &hintError{fmt.Errorf("there is no device with the id %q", id), "\"borealis device list\" shows all"}
+		return store.Device{}, &hint.Error{Err: fmt.Errorf("there is no device with the id %q", id), Hint: "\"borealis device list\" shows all"}
 	}
 	return d, err
 }
@@ -56,9 +29,9 @@ func deviceNamed(ctx context.Context, s *store.Store, id string) (store.Device, 
 func explained(err error) error {
 	switch {
 	case errors.Is(err, store.ErrLastAdmin):
-		return &hintError{err, "add or unlock another administrator first"}
+		return &hint.Error{Err: err, Hint: "add or unlock another administrator first"}
 	case errors.Is(err, store.ErrReplaces):
-		return &hintError{err, "say --replace to revoke the device that was known before, or --keep-both"}
+		return &hint.Error{Err: err, Hint: "say --replace to revoke the device that was known before, or --keep-both"}
 	}
 	return err
 }
@@ -81,14 +54,14 @@ func (l lockFlags) lock(kind, target, name string) store.Lock {
 // setLock locks, and tells what that means.
 func (c *console) setLock(ctx context.Context, s *store.Store, l store.Lock) error {
 	if strings.TrimSpace(l.Reason) == "" {
-		return &usageError{"--reason is missing: whoever is locked out sees why"}
+		return hint.Usage("--reason is missing: whoever is locked out sees why")
 	}
-	err := s.AddLock(ctx, l, done())
+	err := s.AddLock(ctx, l, engine.LocalRecord())
 	if errors.Is(err, store.ErrConflict) {
-		return &hintError{fmt.Errorf("the %s %s is locked already", l.Kind, l.Name), "unlock it first to change the lock"}
+		return &hint.Error{Err: fmt.Errorf("the %s %s is locked already", l.Kind, l.Name), Hint: "unlock it first to change the lock"}
 	}
 	if errors.Is(err, store.ErrNotFound) && l.Kind == store.LockSite {
-		return &hintError{fmt.Errorf("there is no device of the site %q", l.Name), "\"borealis device list\" shows the sites"}
+		return &hint.Error{Err: fmt.Errorf("there is no device of the site %q", l.Name), Hint: "\"borealis device list\" shows the sites"}
 	}
 	if err != nil {
 		return explained(err)
@@ -99,7 +72,7 @@ func (c *console) setLock(ctx context.Context, s *store.Store, l store.Lock) err
 
 // liftLock unlocks.
 func (c *console) liftLock(ctx context.Context, s *store.Store, kind, target, name string) error {
-	err := s.DeleteLock(ctx, kind, target, done())
+	err := s.DeleteLock(ctx, kind, target, engine.LocalRecord())
 	if errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("the %s %s is not locked", kind, name)
 	}

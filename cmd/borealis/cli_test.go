@@ -19,6 +19,7 @@ import (
 
 	"borealis/agent"
 	"borealis/agent/wire"
+	"borealis/cmd/borealis/engine"
 	"borealis/tunnel/keys"
 )
 
@@ -49,6 +50,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"serve", "--udp-port", "443"}, exitUsage, "belongs to web traffic"},
 		{[]string{"serve", "--udp-port", "70000"}, exitUsage, "between 0 and 65535"},
 		{[]string{"serve", "--link", "wires"}, exitUsage, "use auto, kernel, tun or netstack"},
+		{[]string{"serve", "--metrics", "0.0.0.0:9464"}, exitUsage, "this host only"},
 		{[]string{"serve", "--pool", "ten"}, exitUsage, "--pool"},
 		{[]string{"serve", "--idle", "1ms"}, exitUsage, "a second at least"},
 		{[]string{"serve", "--tls-cert", "x"}, exitUsage, "go together"},
@@ -196,7 +198,7 @@ func TestServeRefusesANewerDatabase(t *testing.T) {
 	if code, _, text := call(t, "init", "--data", data); code != exitDone {
 		t.Fatal(text)
 	}
-	conn, err := sqlite.OpenConn(dataRoot(data).database(), sqlite.OpenReadWrite)
+	conn, err := sqlite.OpenConn(engine.Root(data).Database(), sqlite.OpenReadWrite)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +313,7 @@ func TestAgentRefusesAnotherEngine(t *testing.T) {
 	st := a.Status()
 	cancel()
 	<-done
-	pin, err := dataRoot(data).pin()
+	pin, err := engine.Root(data).Pin()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
-	"borealis/agent/wire"
-	"borealis/handlers"
+	"borealis/cmd/borealis/engine"
+	"borealis/cmd/hint"
 	"borealis/store"
-	"borealis/tunnel/keys"
 )
 
 const (
@@ -36,25 +34,25 @@ func (c *console) codeNew(ctx context.Context, args []string) error {
 	}
 	switch {
 	case ttl.Duration > maxCodeTTL:
-		return &usageError{fmt.Sprintf("--ttl %s: a code lives for 7d at most", ttl.Duration)}
+		return hint.Usage(fmt.Sprintf("--ttl %s: a code lives for 7d at most", ttl.Duration))
 	case code.Uses < 1 || code.Uses > maxCodeUses:
-		return &usageError{fmt.Sprintf("--uses %d: use a number from 1 to %d", code.Uses, maxCodeUses)}
+		return hint.Usage(fmt.Sprintf("--uses %d: use a number from 1 to %d", code.Uses, maxCodeUses))
 	case code.AutoApprove && (ttl.Duration > store.MaxAutoLife || code.Uses > store.MaxAutoUses):
-		return &usageError{fmt.Sprintf("--auto-approve: a code that approves by itself lives for %s and %d uses at most", store.MaxAutoLife, store.MaxAutoUses)}
+		return hint.Usage(fmt.Sprintf("--auto-approve: a code that approves by itself lives for %s and %d uses at most", store.MaxAutoLife, store.MaxAutoUses))
 	}
-	root := dataRoot(*data)
-	return root.with(ctx, func(s *store.Store) error {
+	root := engine.Root(*data)
+	return root.With(ctx, func(s *store.Store) error {
 		at, err := agentAddress(ctx, s, *address)
 		if err != nil {
 			return err
 		}
-		pin, err := root.pin()
+		pin, err := root.Pin()
 		if err != nil {
 			return err
 		}
 		code.CreatedAt = time.Now()
 		code.ExpiresAt = code.CreatedAt.Add(ttl.Duration)
-		text, err := addCode(ctx, s, pin, at, code)
+		text, err := engine.AddCode(ctx, s, pin, at, code)
 		if err != nil {
 			return err
 		}
@@ -72,34 +70,16 @@ func (c *console) codeNew(ctx context.Context, args []string) error {
 // engine that served last.
 func agentAddress(ctx context.Context, s *store.Store, given string) (string, error) {
 	if given == "" {
-		last, err := s.Setting(ctx, addressSetting)
+		last, err := s.Setting(ctx, engine.AddressSetting)
 		if errors.Is(err, store.ErrNotFound) || err == nil && last == "" {
-			return "", &hintError{errors.New("the engine's address is not known: it has not served yet"), "say it with --engine HOST:PORT"}
+			return "", &hint.Error{Err: errors.New("the engine's address is not known: it has not served yet"), Hint: "say it with --engine HOST:PORT"}
 		}
 		return last, err
 	}
 	if _, _, err := net.SplitHostPort(given); err != nil {
-		return "", &usageError{fmt.Sprintf("--engine %q: use HOST:PORT", given)}
+		return "", hint.Usage(fmt.Sprintf("--engine %q: use HOST:PORT", given))
 	}
 	return given, nil
-}
-
-// pin reads the engine's public identity, which takes no key.
-func (d dataRoot) pin() (keys.Pin, error) {
-	public, err := readIdentity(filepath.Join(d.certificates(), "identity.crt"))
-	if err != nil {
-		return keys.Pin{}, err
-	}
-	return keys.PinOf(public), nil
-}
-
-// addCode makes a code and returns the string that an agent enrols with.
-func addCode(ctx context.Context, s *store.Store, pin keys.Pin, address string, code store.Code) (string, error) {
-	secret := wire.NewSecret()
-	if _, err := s.AddCode(ctx, handlers.HashSecret(secret), code, done()); err != nil {
-		return "", err
-	}
-	return wire.Code{Address: address, Pin: pin, Secret: secret}.String(), nil
 }
 
 // A codeLine is one enrolment code in the list; its secret is not kept.
@@ -120,7 +100,7 @@ func (c *console) codeList(ctx context.Context, args []string) error {
 	if _, err := c.parse(f, args); err != nil {
 		return err
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
 		all, err := s.Codes(ctx)
 		if err != nil {
 			return err
@@ -150,10 +130,10 @@ func (c *console) codeRemove(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
-		err := s.DeleteCode(ctx, named[0], done())
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
+		err := s.DeleteCode(ctx, named[0], engine.LocalRecord())
 		if errors.Is(err, store.ErrNotFound) {
-			return &hintError{fmt.Errorf("there is no enrolment code with the id %q", named[0]), "\"borealis code list\" shows all"}
+			return &hint.Error{Err: fmt.Errorf("there is no enrolment code with the id %q", named[0]), Hint: "\"borealis code list\" shows all"}
 		}
 		return err
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"borealis/agent"
+	"borealis/cmd/borealis/engine"
 	"borealis/handlers/access"
 	"borealis/store"
 	"borealis/tunnel/wg"
@@ -30,16 +31,16 @@ type demoReady struct {
 // this machine, and WireGuard between the two over loopback.
 func (c *console) demo(ctx context.Context, args []string) error {
 	f := c.flags("demo", "runs engine, agent and terminal in one process, without root")
-	config := engineConfig{link: wg.Netstack, linkName: "borealis0", demo: true, stepUp: "never"}
-	f.StringVar(&config.listen, "listen", "127.0.0.1:8443", "TCP `ADDRESS` for the browser")
-	f.DurationVar(&config.idle, "idle", 15*time.Minute, "end a tunnel after this time without operator activity")
+	config := engine.Config{Link: wg.Netstack, LinkName: "borealis0", Demo: true, StepUp: "never"}
+	f.StringVar(&config.Listen, "listen", "127.0.0.1:8443", "TCP `ADDRESS` for the browser")
+	f.DurationVar(&config.Idle, "idle", 15*time.Minute, "end a tunnel after this time without operator activity")
 	data := f.String("data", "", "`DIR` to keep the demo's data in; empty means a temporary one")
 	asJSON := f.Bool("json", false, "print one JSON object when ready")
 	endpointFlags(f, &config)
 	if _, err := c.parse(f, args); err != nil {
 		return err
 	}
-	if err := config.check(string(wg.Netstack)); err != nil {
+	if err := checkConfig(&config, string(wg.Netstack)); err != nil {
 		return err
 	}
 	if *data == "" {
@@ -50,27 +51,32 @@ func (c *console) demo(ctx context.Context, args []string) error {
 		defer os.RemoveAll(dir)
 		*data = filepath.Join(dir, "data") // the key that seals it is beside it
 	}
-	config.data = dataRoot(*data)
-	log, file, err := openLog(config.data.log(), slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	config.Data = engine.Root(*data)
+	release, err := config.Data.Hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	log, file, err := engine.OpenLog(config.Data.Log(), slog.LevelInfo, slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	config.log = log
+	config.Logger = log
 	return c.runDemo(ctx, config, *asJSON)
 }
 
-func (c *console) runDemo(ctx context.Context, config engineConfig, asJSON bool) (err error) {
-	password, err := demoPassword(ctx, config.data, config.sealed)
+func (c *console) runDemo(ctx context.Context, config engine.Config, asJSON bool) (err error) {
+	password, err := demoPassword(ctx, config.Data, config.Seal)
 	if err != nil {
 		return err
 	}
-	e, err := startEngine(ctx, config)
+	e, err := engine.Start(ctx, config)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	a, id, err := e.demoAgent(ctx)
+	defer e.Close()
+	a, id, err := demoAgent(ctx, e, config)
 	if err != nil {
 		return err
 	}
@@ -81,17 +87,17 @@ func (c *console) runDemo(ctx context.Context, config engineConfig, asJSON bool)
 		stopAgent()
 		err = errors.Join(err, <-agentDone)
 	}()
-	token, err := addToken(ctx, e.store, demoOperator, "demo", 24*time.Hour)
+	token, err := engine.AddToken(ctx, e.Store, demoOperator, "demo", 24*time.Hour)
 	if err != nil {
 		return err
 	}
-	if err := e.awaitOnline(ctx, id); err != nil {
+	if err := awaitDemo(ctx, e, id); err != nil {
 		return err
 	}
-	if err := c.tellDemo(demoReady{e.ready(), demoOperator, password, token, id}, asJSON); err != nil {
+	if err := c.tellDemo(demoReady{readyOf(e, config.Data), demoOperator, password, token, id}, asJSON); err != nil {
 		return err
 	}
-	return e.wait(ctx)
+	return e.Wait(ctx)
 }
 
 func (c *console) tellDemo(d demoReady, asJSON bool) error {
@@ -114,61 +120,52 @@ func (c *console) tellDemo(d demoReady, asJSON bool) error {
 
 // demoPassword makes the data root when it is new and returns a fresh password of
 // its operator.
-func demoPassword(ctx context.Context, root dataRoot, sealed sealFlags) (password string, err error) {
-	if _, err := os.Stat(root.database()); errors.Is(err, os.ErrNotExist) {
-		return initialise(ctx, root, demoOperator, sealed)
+func demoPassword(ctx context.Context, root engine.Root, sealed engine.Seal) (password string, err error) {
+	if _, err := os.Stat(root.Database()); errors.Is(err, os.ErrNotExist) {
+		return engine.Init(ctx, root, demoOperator, sealed)
 	}
-	s, err := root.openStore(ctx)
+	s, err := root.OpenStore(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	o, err := s.OperatorByName(ctx, demoOperator)
 	if errors.Is(err, store.ErrNotFound) {
-		return addOperator(ctx, s, store.Operator{Name: demoOperator, Role: access.Admin})
+		return engine.AddOperator(ctx, s, store.Operator{Name: demoOperator, Role: access.Admin})
 	} else if err != nil {
 		return "", err
 	}
-	password, hash, err := newPassword()
+	password, hash, err := engine.NewPassword()
 	if err != nil {
 		return "", err
 	}
-	return password, s.SetPassword(ctx, o.ID, hash, done())
+	return password, s.SetPassword(ctx, o.ID, hash, engine.LocalRecord())
 }
 
 // demoAgent enrols an agent on this machine and returns it with its device id.
 // On the data of an earlier demo it is the same device again.
-func (e *engine) demoAgent(ctx context.Context) (*agent.Agent, string, error) {
-	data := filepath.Join(string(e.config.data), "agent")
-	config := agent.Config{Data: data, Link: wg.Netstack, Version: version(), Logger: e.config.log}
-	code, err := addCode(ctx, e.store, e.keys.Identity.Pin(), e.agentAddress(), store.Code{
+func demoAgent(ctx context.Context, e *engine.Engine, config engine.Config) (*agent.Agent, string, error) {
+	data := filepath.Join(string(config.Data), "agent")
+	code, err := engine.AddCode(ctx, e.Store, e.Keys.Identity.Pin(), e.AgentAddress(), store.Code{
 		Uses: 1, AutoApprove: true, CreatedBy: "demo", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(10 * time.Minute),
 	})
 	if err != nil {
 		return nil, "", err
 	}
-	enrolled, err := agent.Enrol(ctx, agent.EnrolConfig{Data: data, Code: code, Logger: e.config.log})
+	enrolled, err := agent.Enrol(ctx, agent.EnrolConfig{Data: data, Code: code, Logger: config.Logger})
 	if err != nil {
 		return nil, "", fmt.Errorf("enrol the demo's agent: %w", err)
 	}
-	a, err := agent.Open(config)
+	a, err := agent.Open(agent.Config{Data: data, Link: wg.Netstack, Version: engine.Version(), Logger: config.Logger})
 	return a, enrolled.DeviceID, err
 }
 
-// awaitOnline waits until a device's agent is connected.
-func (e *engine) awaitOnline(ctx context.Context, id string) error {
-	events, stop := e.manager.Watch()
-	defer stop()
+// awaitDemo waits until the demo's agent is connected.
+func awaitDemo(ctx context.Context, e *engine.Engine, device string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	for {
-		if _, online := e.manager.Online(id); online {
-			return nil
-		}
-		select {
-		case <-events:
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the demo's agent: %w", context.Cause(ctx))
-		}
+	if err := e.Await(ctx, device, true); err != nil {
+		return fmt.Errorf("wait for the demo's agent: %w", err)
 	}
+	return nil
 }

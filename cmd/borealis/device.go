@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"borealis/cmd/borealis/engine"
+	"borealis/cmd/hint"
 	"borealis/store"
 	"borealis/tunnel/keys"
 )
@@ -32,7 +34,7 @@ func (c *console) deviceList(ctx context.Context, args []string) error {
 	if _, err := c.parse(f, args); err != nil {
 		return err
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
 		lines, err := deviceLines(ctx, s, *state)
 		if err != nil {
 			return err
@@ -88,13 +90,13 @@ func (c *console) deviceApprove(ctx context.Context, args []string) error {
 			var decision store.Decision
 			switch {
 			case *replace && *keep:
-				return &usageError{"--replace and --keep-both exclude each other"}
+				return hint.Usage("--replace and --keep-both exclude each other")
 			case *replace:
 				decision = store.Replace
 			case *keep:
 				decision = store.KeepBoth
 			}
-			err := s.ApproveDevice(ctx, d.ID, decision, done())
+			err := s.ApproveDevice(ctx, d.ID, decision, engine.LocalRecord())
 			if errors.Is(err, store.ErrConflict) {
 				return fmt.Errorf("the device is %s: only one that waits or is quarantined can be approved", d.State)
 			}
@@ -104,9 +106,9 @@ func (c *console) deviceApprove(ctx context.Context, args []string) error {
 
 func (c *console) deviceDeny(ctx context.Context, args []string) error {
 	return c.onDevice(ctx, args, "device deny ID", "turns a waiting device away", nil, func(s *store.Store, d store.Device) error {
-		err := s.DenyDevice(ctx, d.ID, done())
+		err := s.DenyDevice(ctx, d.ID, engine.LocalRecord())
 		if errors.Is(err, store.ErrConflict) {
-			return &hintError{fmt.Errorf("the device is %s, not waiting", d.State), "use \"borealis device revoke\" to end the trust in it"}
+			return &hint.Error{Err: fmt.Errorf("the device is %s, not waiting", d.State), Hint: "use \"borealis device revoke\" to end the trust in it"}
 		}
 		return err
 	})
@@ -126,9 +128,9 @@ func (c *console) deviceState(ctx context.Context, args []string, name, about, s
 		func(f *flag.FlagSet) { reason = f.String("reason", "", "`TEXT` that says why") },
 		func(s *store.Store, d store.Device) error {
 			if d.State == store.Revoked {
-				return &hintError{errors.New("the device is revoked, and stays so"), "its agent has to be enrolled again with a new key"}
+				return &hint.Error{Err: errors.New("the device is revoked, and stays so"), Hint: "its agent has to be enrolled again with a new key"}
 			}
-			did := done()
+			did := engine.LocalRecord()
 			did.Reason = *reason
 			return s.SetDeviceState(ctx, d.ID, state, time.Now(), did)
 		})
@@ -160,7 +162,7 @@ func (c *console) onDevice(ctx context.Context, args []string, name, about strin
 	if err != nil {
 		return err
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
 		d, err := deviceNamed(ctx, s, named[0])
 		if err != nil {
 			return err
@@ -176,7 +178,7 @@ func (c *console) siteLock(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
 		return c.setLock(ctx, s, l.lock(store.LockSite, named[0], named[0]))
 	})
 }
@@ -188,7 +190,7 @@ func (c *console) siteUnlock(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
 		return c.liftLock(ctx, s, store.LockSite, named[0], named[0])
 	})
 }

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"strings"
+
+	"borealis/cmd/borealis/engine"
+	"borealis/cmd/hint"
 )
 
 const defaultData = "/var/lib/borealis"
@@ -29,7 +33,7 @@ func (c *console) parse(f *flag.FlagSet, args []string, want ...string) ([]strin
 		key := "BOREALIS_" + strings.ToUpper(strings.ReplaceAll(one.Name, "-", "_"))
 		if v := c.getenv(key); v != "" {
 			if err := f.Set(one.Name, v); err != nil {
-				bad = errors.Join(bad, &usageError{fmt.Sprintf("%s=%q: %v", key, v, err)})
+				bad = errors.Join(bad, hint.Usage(fmt.Sprintf("%s=%q: %v", key, v, err)))
 			}
 		}
 	})
@@ -42,7 +46,7 @@ func (c *console) parse(f *flag.FlagSet, args []string, want ...string) ([]strin
 			if errors.Is(err, flag.ErrHelp) {
 				return nil, err
 			}
-			return nil, &usageError{err.Error()}
+			return nil, hint.Usage(err.Error())
 		}
 		if f.NArg() == 0 {
 			break
@@ -50,10 +54,10 @@ func (c *console) parse(f *flag.FlagSet, args []string, want ...string) ([]strin
 		words, args = append(words, f.Arg(0)), f.Args()[1:]
 	}
 	if len(words) < len(want) {
-		return nil, &usageError{fmt.Sprintf("%s is missing; run \"%s -h\"", want[len(words)], f.Name())}
+		return nil, hint.Usage(fmt.Sprintf("%s is missing; run \"%s -h\"", want[len(words)], f.Name()))
 	}
 	if len(words) > len(want) {
-		return nil, &usageError{fmt.Sprintf("%q is one word too many; run \"%s -h\"", words[len(want)], f.Name())}
+		return nil, hint.Usage(fmt.Sprintf("%q is one word too many; run \"%s -h\"", words[len(want)], f.Name()))
 	}
 	return words, nil
 }
@@ -64,4 +68,19 @@ func (c *console) printJSON(v any) error {
 		return fmt.Errorf("write the result: %w", err)
 	}
 	return nil
+}
+
+// logLevel adds the flag that says how much is logged.
+func logLevel(f *flag.FlagSet) *slog.Level {
+	level := new(slog.Level)
+	f.TextVar(level, "log-level", slog.LevelInfo, "log this `LEVEL` and what is graver: debug (every step of every tunnel), info, warn or error")
+	return level
+}
+
+// sealOptions adds the flags that say where the key to the engine's secrets is.
+func sealOptions(f *flag.FlagSet) *engine.Seal {
+	s := new(engine.Seal)
+	f.StringVar(&s.KeyFile, "seal-key", "", "`FILE` with the key that unseals the engine's secrets; empty means the systemd credential "+engine.SealCredential+", else the data root's name with .key")
+	f.StringVar(&s.PassphraseFile, "seal-passphrase-file", "", "`FILE` with a passphrase in place of a key")
+	return s
 }

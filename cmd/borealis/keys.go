@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"borealis/cmd/borealis/engine"
+	"borealis/cmd/hint"
 	"borealis/tunnel/keys"
 )
 
@@ -16,7 +18,7 @@ func (c *console) keysShow(_ context.Context, args []string) error {
 	if _, err := c.parse(f, args); err != nil {
 		return err
 	}
-	pin, err := dataRoot(*data).pin()
+	pin, err := engine.Root(*data).Pin()
 	if err != nil {
 		return err
 	}
@@ -38,30 +40,30 @@ func (c *console) keysRotate(ctx context.Context, args []string) error {
 	if _, err := c.parse(f, args); err != nil {
 		return err
 	}
-	root := dataRoot(*data)
-	box, err := sealed.open(root)
+	root := engine.Root(*data)
+	box, err := sealed.Open(root)
 	if err != nil {
 		return err
 	}
-	s, err := root.openStore(ctx)
+	s, err := root.OpenStore(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	now := time.Now()
-	did := done()
+	did := engine.LocalRecord()
 	did.At, did.Kind = now, "identity_rotation_begun"
 	if err := s.AddRecord(ctx, did); err != nil { // no record, no change
 		return err
 	}
-	before, after, err := keys.RotateIdentity(root.certificates(), box, now)
+	before, after, err := keys.RotateIdentity(root.Certificates(), box, now)
 	if errors.Is(err, keys.ErrOverlap) {
-		return &hintError{err, "wait for that day: an agent that was off since would lose the engine"}
+		return &hint.Error{Err: err, Hint: "wait for that day: an agent that was off since would lose the engine"}
 	}
 	if err != nil {
 		return err
 	}
-	did = done()
+	did = engine.LocalRecord()
 	did.Kind, did.Detail = "identity_rotated", before.String()+" → "+after.String()
 	if err := s.AddRecord(ctx, did); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"borealis/cmd/borealis/engine"
 	"borealis/tunnel/keys"
 )
 
@@ -111,8 +112,8 @@ func TestAuditTrail(t *testing.T) {
 	}
 	export := filepath.Join(dir, "trail.jsonl")
 	must(t, "audit", "export", "--data", data, "--out", export)
-	identity := filepath.Join(dataRoot(data).certificates(), "identity.crt")
-	offline := []string{"--file", export, "--checkpoints", dataRoot(data).checkpoints(), "--identity", identity}
+	identity := filepath.Join(engine.Root(data).Certificates(), "identity.crt")
+	offline := []string{"--file", export, "--checkpoints", engine.Root(data).Checkpoints(), "--identity", identity}
 	if code, report := verify(offline...); code != exitDone || report.Fault != nil || report.Checkpoints == 0 {
 		t.Errorf("offline: %d %+v", code, report)
 	}
@@ -131,7 +132,7 @@ func TestAuditTrail(t *testing.T) {
 	write(t, export, b, 0o600)
 	other := filepath.Join(dir, "other.crt")
 	write(t, other, certificate(id), 0o600)
-	if code, report := verify("--file", export, "--checkpoints", dataRoot(data).checkpoints(), "--identity", other); code != exitFailed || report.Fault == nil {
+	if code, report := verify("--file", export, "--checkpoints", engine.Root(data).Checkpoints(), "--identity", other); code != exitFailed || report.Fault == nil {
 		t.Errorf("as another engine's: %d %+v", code, report)
 	}
 }

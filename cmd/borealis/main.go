@@ -9,11 +9,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
-	"borealis/agent/release"
+	"borealis/cmd/borealis/engine"
+	"borealis/cmd/hint"
 )
 
 func main() {
@@ -38,6 +38,11 @@ const usage = `Borealis: live shells and chosen ports of Windows machines behind
   borealis site     lock|unlock
   borealis audit    verify|export                              the audit trail, also offline
   borealis keys     show|rotate                                the engine's identity
+  borealis backup   FILE | new-key FILE                        everything in one encrypted file
+  borealis restore  FILE                                       a data root of a backup
+  borealis selftest try the whole product on this host, with a report; needs no data and no root
+  borealis doctor   why does it not work? looks at everything and says what to do
+  borealis support  write what support needs into a FILE, without secrets
   borealis version
 
 "borealis COMMAND -h" lists the flags of a command. Each flag can also be set in the
@@ -66,11 +71,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	}
 	fmt.Fprintf(stderr, "borealis: %v\n", err)
-	if _, ok := errors.AsType[*usageError](err); ok {
+	if _, ok := errors.AsType[hint.Usage](err); ok {
 		return exitUsage
 	}
-	if h, ok := errors.AsType[*hintError](err); ok {
-		fmt.Fprintf(stderr, "borealis: hint: %s\n", h.hint)
+	if h, ok := errors.AsType[*hint.Error](err); ok {
+		fmt.Fprintf(stderr, "borealis: hint: %s\n", h.Hint)
 	}
 	return exitFailed
 }
@@ -89,12 +94,14 @@ func (c *console) dispatch(ctx context.Context, args []string) error {
 		"site lock": c.siteLock, "site unlock": c.siteUnlock,
 		"audit verify": c.auditVerify, "audit export": c.auditExport,
 		"keys show": c.keysShow, "keys rotate": c.keysRotate,
+		"backup": c.backup, "backup new-key": c.backupNewKey, "restore": c.restore,
+		"selftest": c.selftest, "doctor": c.doctor, "support": c.support,
 		"version": c.version,
 	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Fprint(c.stderr, usage)
 		if len(args) == 0 {
-			return &usageError{"say which command"}
+			return hint.Usage("say which command")
 		}
 		return nil
 	}
@@ -103,36 +110,10 @@ func (c *console) dispatch(ctx context.Context, args []string) error {
 			return f(ctx, args[n:])
 		}
 	}
-	return &usageError{fmt.Sprintf("there is no command %q; run \"borealis help\" for the list", strings.Join(args[:min(2, len(args))], " "))}
+	return hint.Usage(fmt.Sprintf("there is no command %q; run \"borealis help\" for the list", strings.Join(args[:min(2, len(args))], " ")))
 }
 
 func (c *console) version(context.Context, []string) error {
-	_, err := fmt.Fprintln(c.stdout, "borealis", version())
+	_, err := fmt.Fprintln(c.stdout, "borealis", engine.Version())
 	return err
 }
-
-// version is the release that the binary was built for, or else the module version that it
-// was built from.
-func version() string {
-	if v := release.Version(); v != "" {
-		return v
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "0.1.0-dev"
-}
-
-// A usageError is a command line that cannot be understood.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-
-// A hintError is an error whose reader is told what to do next.
-type hintError struct {
-	err  error
-	hint string
-}
-
-func (e *hintError) Error() string { return e.err.Error() }
-func (e *hintError) Unwrap() error { return e.err }

@@ -147,6 +147,7 @@ func (f *fleet) here(name string, args ...string) string {
 
 // TestNamespaces does the whole job with real programs on three hosts.
 func TestNamespaces(t *testing.T) {
+	t.Parallel()
 	if !nstest.Run(t) {
 		return
 	}

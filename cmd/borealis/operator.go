@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"slices"
@@ -10,6 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"borealis/cmd/borealis/engine"
+	"borealis/cmd/hint"
 	"borealis/handlers/access"
 	"borealis/store"
 )
@@ -40,10 +41,10 @@ func (c *console) operatorAdd(ctx context.Context, args []string) error {
 		return err
 	}
 	if access.Reserved(named[0]) {
-		return &usageError{fmt.Sprintf("%q stands for something else in the audit trail; choose another name", named[0])}
+		return hint.Usage(fmt.Sprintf("%q stands for something else in the audit trail; choose another name", named[0]))
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
-		password, err := addOperator(ctx, s, store.Operator{Name: named[0], Role: *role, Sites: sites})
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
+		password, err := engine.AddOperator(ctx, s, store.Operator{Name: named[0], Role: *role, Sites: sites})
 		if err != nil {
 			return err
 		}
@@ -54,10 +55,10 @@ func (c *console) operatorAdd(ctx context.Context, args []string) error {
 // checkRole refuses roles that do not exist, and sites for those that have none.
 func checkRole(role string, sites []string) error {
 	if !slices.Contains(access.Roles(), role) {
-		return &usageError{fmt.Sprintf("--role %q: use one of %s", role, strings.Join(access.Roles(), ", "))}
+		return hint.Usage(fmt.Sprintf("--role %q: use one of %s", role, strings.Join(access.Roles(), ", ")))
 	}
 	if len(sites) > 0 && !access.Scoped(role) {
-		return &usageError{fmt.Sprintf("--site: the role %s is responsible for every site", role)}
+		return hint.Usage(fmt.Sprintf("--site: the role %s is responsible for every site", role))
 	}
 	return nil
 }
@@ -90,7 +91,7 @@ func (c *console) operatorList(ctx context.Context, args []string) error {
 	if _, err := c.parse(f, args); err != nil {
 		return err
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
 		lines, err := operatorLines(ctx, s)
 		if err != nil {
 			return err
@@ -150,7 +151,7 @@ func (c *console) operatorRole(ctx context.Context, args []string) error {
 		return err
 	}
 	return c.onOperator(ctx, *data, named[0], func(s *store.Store, o store.Operator) error {
-		return s.SetRole(ctx, o.ID, named[1], sites, done())
+		return s.SetRole(ctx, o.ID, named[1], sites, engine.LocalRecord())
 	})
 }
 
@@ -164,16 +165,16 @@ func (c *console) operatorReset(ctx context.Context, args []string) error {
 		return err
 	}
 	return c.onOperator(ctx, *data, named[0], func(s *store.Store, o store.Operator) error {
-		password, hash, err := newPassword()
+		password, hash, err := engine.NewPassword()
 		if err != nil {
 			return err
 		}
 		// In this order: were it broken off, the old password would not be left alone.
-		if err := s.SetPassword(ctx, o.ID, hash, done()); err != nil {
+		if err := s.SetPassword(ctx, o.ID, hash, engine.LocalRecord()); err != nil {
 			return err
 		}
 		if !*keep {
-			if err := s.ResetFactors(ctx, o.ID, done()); err != nil {
+			if err := s.ResetFactors(ctx, o.ID, engine.LocalRecord()); err != nil {
 				return err
 			}
 		}
@@ -221,30 +222,17 @@ func (c *console) operatorRemove(ctx context.Context, args []string) error {
 		return err
 	}
 	return c.onOperator(ctx, *data, named[0], func(s *store.Store, o store.Operator) error {
-		return s.DeleteOperator(ctx, o.ID, done())
+		return s.DeleteOperator(ctx, o.ID, engine.LocalRecord())
 	})
 }
 
 // onOperator does something about one operator.
 func (c *console) onOperator(ctx context.Context, data, name string, do func(*store.Store, store.Operator) error) error {
-	return dataRoot(data).with(ctx, func(s *store.Store) error {
-		o, err := operatorNamed(ctx, s, name)
+	return engine.Root(data).With(ctx, func(s *store.Store) error {
+		o, err := engine.OperatorNamed(ctx, s, name)
 		if err != nil {
 			return err
 		}
 		return explained(do(s, o))
 	})
-}
-
-// addOperator adds an operator with a new password, which it returns.
-func addOperator(ctx context.Context, s *store.Store, o store.Operator) (password string, err error) {
-	password, o.PasswordHash, err = newPassword()
-	if err != nil {
-		return "", err
-	}
-	_, err = s.AddOperator(ctx, o, done())
-	if errors.Is(err, store.ErrConflict) {
-		return "", &hintError{fmt.Errorf("there is an operator named %q already", o.Name), "choose another name"}
-	}
-	return password, err
 }

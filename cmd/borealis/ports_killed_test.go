@@ -174,10 +174,11 @@ func (f *fleet) stopEngine(t *testing.T) {
 	<-f.engine.Done()
 }
 
+// agentsOnline waits for the agents, which after a few short connections wait up to half a minute before the next one.
 func (f *fleet) agentsOnline(t *testing.T) {
 	t.Helper()
 	for _, m := range f.agents {
-		f.eventually("the agents", func() bool {
+		f.eventuallyIn(longer, "the agents", func() bool {
 			var d struct{ Online bool }
 			f.client.do(t.Context(), http.MethodGet, "/api/devices/"+m.device, nil, &d)
 			return d.Online

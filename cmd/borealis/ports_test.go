@@ -93,6 +93,7 @@ func refused(err error) bool {
 // TestPortsOnTheHost changes the ports of live tunnels of an engine that has a network
 // interface and rules in the host's firewall.
 func TestPortsOnTheHost(t *testing.T) {
+	t.Parallel()
 	if !nstest.Run(t) {
 		return
 	}
@@ -327,6 +328,7 @@ func (f *fleet) killedEngine(t *testing.T) {
 // TestPortsInsideTheEngine is the same without an interface: WireGuard and its network
 // are inside the engine, so nothing but the engine has a way into a tunnel.
 func TestPortsInsideTheEngine(t *testing.T) {
+	t.Parallel()
 	if !nstest.Run(t) {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"borealis/cmd/borealis/engine"
 	"borealis/tunnel/keys/seal"
 )
 
@@ -22,8 +23,8 @@ func TestSealKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := dataRoot(data)
-	if _, err := (sealFlags{}).open(root); err != nil {
+	root := engine.Root(data)
+	if _, err := (engine.Seal{}).Open(root); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -93,13 +94,13 @@ func TestSealCredential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, sealCredential), content, 0o440) // an access list shows as rights of the group
+	write(t, filepath.Join(dir, engine.SealCredential), content, 0o440) // an access list shows as rights of the group
 	os.Remove(data + ".key")
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	must(t, "keys", "rotate", "--data", data)
-	os.Remove(filepath.Join(dir, sealCredential))
-	write(t, filepath.Join(dir, sealCredential), []byte("nonsense"), 0o440)
-	if code, _, text := call(t, "keys", "rotate", "--data", data); code != exitFailed || !strings.Contains(text, sealCredential) {
+	os.Remove(filepath.Join(dir, engine.SealCredential))
+	write(t, filepath.Join(dir, engine.SealCredential), []byte("nonsense"), 0o440)
+	if code, _, text := call(t, "keys", "rotate", "--data", data); code != exitFailed || !strings.Contains(text, engine.SealCredential) {
 		t.Errorf("a damaged credential: exit %d, %q", code, text)
 	}
 }

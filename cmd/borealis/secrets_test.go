@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"borealis/cmd/borealis/engine"
 	"borealis/tunnel/keys"
 	"borealis/tunnel/keys/seal"
 )
@@ -26,7 +27,7 @@ func privateKeys(t *testing.T, data string) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := keys.OpenEngine(dataRoot(data).certificates(), nil, box)
+	engine, err := keys.OpenEngine(engine.Root(data).Certificates(), nil, box)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"borealis/cmd/borealis/engine"
+	"borealis/cmd/hint"
 	"borealis/handlers/oidc"
 )
 
@@ -22,12 +24,12 @@ type signInFlags struct {
 }
 
 // signInOptions adds the flags.
-func signInOptions(f *flag.FlagSet, config *engineConfig) *signInFlags {
+func signInOptions(f *flag.FlagSet, config *engine.Config) *signInFlags {
 	s := new(signInFlags)
-	f.StringVar(&config.stepUp, "step-up", "session", "when a new terminal takes a second factor: never|session|shell (once for each sign-in, or each time)")
+	f.StringVar(&config.StepUp, "step-up", "session", "when a new terminal takes a second factor: never|session|shell (once for each sign-in, or each time)")
 	f.Func("trusted-proxy", "`NETWORK` of a reverse proxy whose X-Forwarded-For is believed, such as 10.0.0.0/24; may be given more than once", func(text string) error {
 		p, err := parseNetwork(text)
-		config.proxies = append(config.proxies, p)
+		config.Proxies = append(config.Proxies, p)
 		return err
 	})
 	f.StringVar(&s.oidc.Issuer, "oidc-issuer", "", "`URL` of an identity provider (OpenID Connect) that operators may sign in at")
@@ -53,9 +55,9 @@ func parseNetwork(text string) (netip.Prefix, error) {
 }
 
 // apply checks the settings and puts them into an engine's.
-func (s *signInFlags) apply(config *engineConfig) error {
-	if !slices.Contains(stepUps, config.stepUp) {
-		return &usageError{fmt.Sprintf("--step-up %q: use one of %s", config.stepUp, strings.Join(stepUps, ", "))}
+func (s *signInFlags) apply(config *engine.Config) error {
+	if !slices.Contains(stepUps, config.StepUp) {
+		return hint.Usage(fmt.Sprintf("--step-up %q: use one of %s", config.StepUp, strings.Join(stepUps, ", ")))
 	}
 	if s.oidc.Issuer == "" {
 		return nil
@@ -64,7 +66,7 @@ func (s *signInFlags) apply(config *engineConfig) error {
 	for _, text := range s.roles {
 		value, role, ok := strings.Cut(text, "=")
 		if !ok {
-			return &usageError{fmt.Sprintf("--oidc-role %q: use VALUE=ROLE", text)}
+			return hint.Usage(fmt.Sprintf("--oidc-role %q: use VALUE=ROLE", text))
 		}
 		s.oidc.Roles[value] = role
 	}
@@ -75,6 +77,14 @@ func (s *signInFlags) apply(config *engineConfig) error {
 		}
 		s.oidc.ClientSecret = strings.TrimSpace(string(b))
 	}
-	config.oidc = &s.oidc
+	config.OIDC = &s.oidc
 	return nil
+}
+
+// syslogOptions adds the flags.
+func syslogOptions(f *flag.FlagSet, s *engine.Syslog) {
+	f.StringVar(&s.Address, "syslog", "", "`HOST:PORT` of a log server that gets the audit trail as RFC 5424 over TLS; 6514 is the usual port")
+	f.StringVar(&s.CA, "syslog-ca", "", "`FILE` with the authorities that the log server's certificate is checked by; empty means the host's")
+	f.StringVar(&s.Cert, "syslog-cert", "", "`FILE` with the certificate that the engine shows to the log server")
+	f.StringVar(&s.Key, "syslog-key", "", "`FILE` with that certificate's key")
 }

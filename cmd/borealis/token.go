@@ -9,7 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"borealis/handlers"
+	"borealis/cmd/borealis/engine"
+	"borealis/cmd/hint"
 	"borealis/store"
 )
 
@@ -25,10 +26,10 @@ func (c *console) tokenNew(ctx context.Context, args []string) error {
 		return err
 	}
 	if *name == "" {
-		return &usageError{"--operator is missing"}
+		return hint.Usage("--operator is missing")
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
-		token, err := addToken(ctx, s, *name, *label, ttl.Duration)
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
+		token, err := engine.AddToken(ctx, s, *name, *label, ttl.Duration)
 		if err != nil {
 			return err
 		}
@@ -58,7 +59,7 @@ func (c *console) tokenList(ctx context.Context, args []string) error {
 	if _, err := c.parse(f, args); err != nil {
 		return err
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
 		lines, err := tokenLines(ctx, s)
 		if err != nil {
 			return err
@@ -110,25 +111,13 @@ func (c *console) tokenRemove(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return dataRoot(*data).with(ctx, func(s *store.Store) error {
-		err := s.DeleteAPIToken(ctx, named[0], done())
+	return engine.Root(*data).With(ctx, func(s *store.Store) error {
+		err := s.DeleteAPIToken(ctx, named[0], engine.LocalRecord())
 		if errors.Is(err, store.ErrNotFound) {
-			return &hintError{fmt.Errorf("there is no API token with the id %q", named[0]), "\"borealis token list\" shows all"}
+			return &hint.Error{Err: fmt.Errorf("there is no API token with the id %q", named[0]), Hint: "\"borealis token list\" shows all"}
 		}
 		return err
 	})
-}
-
-// addToken makes an API token for an operator and returns it.
-func addToken(ctx context.Context, s *store.Store, operator, label string, ttl time.Duration) (string, error) {
-	o, err := operatorNamed(ctx, s, operator)
-	if err != nil {
-		return "", err
-	}
-	token, hash := handlers.NewAPIToken()
-	now := time.Now()
-	_, err = s.AddAPIToken(ctx, hash, store.APIToken{OperatorID: o.ID, Label: label, CreatedAt: now, ExpiresAt: now.Add(ttl)}, done())
-	return token, err
 }
 
 // A ttlFlag is a duration that may also be given in days.

@@ -11,11 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestWholeJob is the product in one test, without root: the demo in this process,
 // an API client, real WireGuard, a real WebSocket and a real PTY, to the idle end.

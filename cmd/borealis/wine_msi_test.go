@@ -16,6 +16,7 @@ import (
 // TestInstaller signs the agent and its MSI package with a certificate of its own, checks both
 // signatures, and installs and removes the package.
 func TestInstaller(t *testing.T) {
+	t.Parallel()
 	if !nstest.Run(t) {
 		return
 	}

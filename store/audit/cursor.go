@@ -43,3 +43,6 @@ func writeCursor(path string, seq int64) error {
 	}
 	return nil
 }
+
+// Sent returns the number of the last record that the log server is taken to have, zero for none.
+func (f *Forwarder) Sent() (seq int64, err error) { return readCursor(f.config.Cursor) }

@@ -28,6 +28,9 @@ const (
 	Foreign    = "foreign"    // the records are another engine's
 )
 
+// RestoredKind is the kind of the record that says that the engine was restored from a backup.
+const RestoredKind = "restored"
+
 // A Fault is the first thing that is wrong with a trail.
 type Fault struct {
 	Seq     int64  `json:"seq"`     // number of the record, or of the last one that a checkpoint covers
@@ -133,7 +136,7 @@ func Verify(ctx context.Context, source Source, o Options) (Report, error) {
 	err := v.walk(ctx, source, o.Engine)
 	v.report.Last, v.report.Uncovered = v.chain.seq, v.chain.seq-v.report.Covered
 	if f, ok := errors.AsType[*Fault](err); ok {
-		v.report.Fault = f
+		v.report.Fault = v.explain(f)
 		return v.report, nil
 	}
 	if err != nil {
@@ -189,6 +192,17 @@ type verifier struct {
 	checkpoints []store.Checkpoint // not met yet, in order
 	vouched     func(ed25519.PublicKey, []byte) error
 	keys        map[string]error // what vouched answered, by key and vouch
+	restored    store.Record     // the last one that says so; zero: none
+}
+
+// explain adds to a fault that a restore from a backup causes too. It stays a fault: whoever
+// can cut a trail can write that it was restored.
+func (v *verifier) explain(f *Fault) *Fault {
+	if v.restored.Seq > 0 && f.Seq >= v.restored.Seq && (f.What == Truncated || f.What == Rewritten) {
+		f.Meaning += fmt.Sprintf(" But record %d, of %s, says that the engine was restored from a backup: checkpoints that were signed between that backup and the restore are of records that the restored engine does not have.",
+			v.restored.Seq, v.restored.At.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
+	return f
 }
 
 // walk checks everything and returns the first [*Fault], or why it could not.
@@ -204,6 +218,9 @@ func (v *verifier) walk(ctx context.Context, source Source, engine string) error
 	err := source.EachRecord(ctx, math.MinInt64, func(r store.Record) error {
 		if err := v.chain.next(r); err != nil {
 			return err
+		}
+		if r.Kind == RestoredKind {
+			v.restored = r
 		}
 		if err := v.meet(&r); err != nil {
 			return err

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"borealis/tunnel/keys/seal"
@@ -114,7 +112,8 @@ func CheckAgentDir(dir string) error {
 }
 
 // SaveAgent records the engine that the agent in dir belongs to from now on,
-// with its address host:port. The record is replaced whole or not at all.
+// with its address host:port. The record is replaced whole or not at all; further addresses
+// that were kept before count no more.
 func SaveAgent(dir string, engine Pin, address string) error {
 	r := engineRecord{Engine: engine, Address: address}
 	unlock, err := lockDir(dir)
@@ -123,6 +122,9 @@ func SaveAgent(dir string, engine Pin, address string) error {
 	}
 	defer unlock()
 	if err := r.write(dir); err != nil {
+		return fmt.Errorf("save agent: %w", err)
+	}
+	if err := forgetAddresses(dir); err != nil {
 		return fmt.Errorf("save agent: %w", err)
 	}
 	return nil
@@ -189,14 +191,7 @@ func (r engineRecord) check() error {
 	if r.Next == r.Engine {
 		return errors.New("the same pin twice")
 	}
-	host, port, err := net.SplitHostPort(r.Address)
-	if err != nil || host == "" {
-		return fmt.Errorf("address %q is not host:port", r.Address)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return fmt.Errorf("address %q has no port", r.Address)
-	}
-	return nil
+	return checkAddress(r.Address)
 }
 
 // ErrInUse means that another process runs as the agent whose keys are asked for.

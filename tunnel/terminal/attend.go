@@ -101,6 +101,7 @@ func (t *Terminal) collect() {
 	for {
 		n, err := t.channel.Read(buf)
 		if n > 0 {
+			t.echo.answer()
 			t.append(buf[:n])
 		}
 		if err != nil {

@@ -29,15 +29,16 @@ var (
 
 // Config describes a terminal to open. Conn, HostKey and ClientKey are required.
 type Config struct {
-	Conn      net.Conn           // to the shell server of the device; Open takes it over, also when it fails
-	HostKey   keys.Pin           // pin of the device's identity, which is its SSH host key
-	ClientKey ed25519.PrivateKey // the tunnel's key for shells
-	Cols      int                // width in characters; 0 is 80
-	Rows      int                // height in characters; 0 is 24
-	Shell     string             // "" for the device's own, or a wire.Shell name; a device without it says so on the terminal
-	Env       map[string]string  // for the shell: BOREALIS_*, TERM and LANG; the device drops others
-	Ring      int                // bytes of output kept for viewers that come or come back; 0 is 1 MiB
-	Logger    *slog.Logger       // nil is silent
+	Conn      net.Conn            // to the shell server of the device; Open takes it over, also when it fails
+	HostKey   keys.Pin            // pin of the device's identity, which is its SSH host key
+	ClientKey ed25519.PrivateKey  // the tunnel's key for shells
+	Cols      int                 // width in characters; 0 is 80
+	Rows      int                 // height in characters; 0 is 24
+	Shell     string              // "" for the device's own, or a wire.Shell name; a device without it says so on the terminal
+	Env       map[string]string   // for the shell: BOREALIS_*, TERM and LANG; the device drops others
+	Ring      int                 // bytes of output kept for viewers that come or come back; 0 is 1 MiB
+	Echo      func(time.Duration) // told how long the device took to answer a key, a key at a time; must not wait; nil: nobody is
+	Logger    *slog.Logger        // nil is silent
 }
 
 // Terminal is a shell on a device. It lives until the shell ends, the connection is lost or Close is
@@ -48,6 +49,7 @@ type Terminal struct {
 	channel ssh.Channel
 	trip    time.Duration // to the device and back, measured while opening
 	log     *slog.Logger
+	echo    echo
 	typing  chan struct{} // held by the Write under way
 	moved   chan struct{} // the credit may have changed
 	done    chan struct{}
@@ -76,6 +78,7 @@ func Open(ctx context.Context, c Config) (*Terminal, error) {
 		id:      rand.Text(),
 		conn:    conn,
 		log:     c.Logger,
+		echo:    echo{tell: c.Echo, since: time.Now()},
 		typing:  make(chan struct{}, 1),
 		moved:   make(chan struct{}, 1),
 		done:    make(chan struct{}),
@@ -139,6 +142,7 @@ func (t *Terminal) CloseFor(why error) {
 // Write types p into the shell. It waits while the device does not take it, and for other writers.
 // Once the shell has ended it returns ErrClosed.
 func (t *Terminal) Write(p []byte) (int, error) {
+	t.echo.ask()
 	select {
 	case <-t.done:
 		return 0, ErrClosed

@@ -41,6 +41,8 @@ func testBackend(t *testing.T, mode wg.Mode) {
 		{"refused datagrams", testUDPRefused},
 		{"flows", testFlows},
 		{"receive", testReceiveIsForNetstack},
+		{"repair", testRepair},
+		{"peer for the handshake only", testOnlyHandshake},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, mode) })
 	}
@@ -268,7 +270,6 @@ func testBadPeers(t *testing.T, mode wg.Mode) {
 	for name, p := range map[string]wg.Peer{
 		"no key":             {AllowedIP: otherIP},
 		"own key":            {PublicKey: engine.PublicKey(), AllowedIP: otherIP},
-		"no address":         {PublicKey: fresh},
 		"IPv6 address":       {PublicKey: fresh, AllowedIP: netip.MustParseAddr("fd00::1")},
 		"own address":        {PublicKey: fresh, AllowedIP: engineIP},
 		"address of another": {PublicKey: fresh, AllowedIP: agentIP},

@@ -17,6 +17,7 @@ type controlTable struct {
 	name   string
 	client *wgctrl.Client
 	repair func() error // makes a device reachable again that cannot be found; may be nil
+	inside *ipcTable    // of a device in this process, which reads fast and says why it takes no port; else nil
 }
 
 // set implements table.
@@ -39,7 +40,9 @@ func peerConfig(c change) wgtypes.PeerConfig {
 		PresharedKey:                &p.PresharedKey,
 		PersistentKeepaliveInterval: &p.Keepalive,
 		ReplaceAllowedIPs:           true,
-		AllowedIPs:                  []net.IPNet{{IP: p.AllowedIP.AsSlice(), Mask: net.CIDRMask(32, 32)}},
+	}
+	if p.AllowedIP.IsValid() {
+		config.AllowedIPs = []net.IPNet{{IP: p.AllowedIP.AsSlice(), Mask: net.CIDRMask(32, 32)}}
 	}
 	if p.Endpoint.IsValid() {
 		config.Endpoint = net.UDPAddrFromAddrPort(unmap(p.Endpoint))
@@ -71,17 +74,28 @@ func (t *controlTable) device() (*wgtypes.Device, error) {
 	return t.client.Device(t.name)
 }
 
-// list implements table.
-func (t *controlTable) list() ([]PeerState, error) {
+// read implements table.
+func (t *controlTable) read() (held, error) {
+	if t.inside != nil {
+		return t.inside.read()
+	}
 	d, err := t.device()
 	if err != nil {
-		return nil, err
+		return held{}, err
 	}
-	peers := make([]PeerState, 0, len(d.Peers))
+	h := held{key: d.PrivateKey, port: d.ListenPort, peers: make([]heldPeer, 0, len(d.Peers))}
 	for _, p := range d.Peers {
-		peers = append(peers, peerState(p))
+		h.peers = append(h.peers, heldPeer{peerState(p), p.PresharedKey})
 	}
-	return peers, nil
+	return h, nil
+}
+
+// own implements table.
+func (t *controlTable) own(key wgtypes.Key, port int) error {
+	if t.inside != nil {
+		return t.inside.own(key, port)
+	}
+	return t.apply(wgtypes.Config{PrivateKey: &key, ListenPort: &port})
 }
 
 // peerState takes over what wgctrl knows of a peer.

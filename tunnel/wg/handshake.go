@@ -50,13 +50,13 @@ func (i *Interface) recent(since uint64) (map[wgtypes.Key]PeerState, error) {
 func (i *Interface) read() (*snapshot, error) {
 	start := time.Now()
 	s := &snapshot{changes: i.changes.Load()}
-	list, err := i.table.list()
+	h, err := i.table.read()
 	if err != nil {
 		return nil, err
 	}
-	s.peers = make(map[wgtypes.Key]PeerState, len(list))
-	for _, p := range list {
-		s.peers[p.PublicKey] = p
+	s.peers = make(map[wgtypes.Key]PeerState, len(h.peers))
+	for _, p := range h.peers {
+		s.peers[p.PublicKey] = p.PeerState
 	}
 	now := time.Now()
 	s.until = now.Add(pollShare * now.Sub(start))

@@ -38,13 +38,18 @@ func (t *ipcTable) start(c Config) (port int, err error) {
 		// the device forgets its port and is content with any other.
 		err = syscall.EADDRINUSE
 	}
-	if errors.Is(err, wsaAddressInUse) {
-		err = fmt.Errorf("%w: %w", syscall.EADDRINUSE, err)
-	}
-	if err != nil {
+	if err = inUse(err); err != nil {
 		return 0, fmt.Errorf("listen on UDP port %d: %w", c.ListenPort, err)
 	}
 	return port, nil
+}
+
+// inUse makes Windows' error for a port that is taken the one of all systems.
+func inUse(err error) error {
+	if errors.Is(err, wsaAddressInUse) {
+		return fmt.Errorf("%w: %w", syscall.EADDRINUSE, err)
+	}
+	return err
 }
 
 // set implements table.
@@ -65,63 +70,88 @@ func (t *ipcTable) set(replace bool, changes []change) error {
 			fmt.Fprintf(&b, "endpoint=%s\n", unmap(p.Endpoint))
 		}
 		fmt.Fprintf(&b, "persistent_keepalive_interval=%d\n", int(p.Keepalive/time.Second))
-		fmt.Fprintf(&b, "replace_allowed_ips=true\nallowed_ip=%s/32\n", p.AllowedIP)
+		b.WriteString("replace_allowed_ips=true\n")
+		if p.AllowedIP.IsValid() {
+			fmt.Fprintf(&b, "allowed_ip=%s/32\n", p.AllowedIP)
+		}
 	}
 	return t.dev.IpcSet(b.String())
 }
 
-// list implements table.
-func (t *ipcTable) list() ([]PeerState, error) {
+// read implements table.
+func (t *ipcTable) read() (held, error) {
 	text, err := t.dev.IpcGet()
 	if err != nil {
-		return nil, err
+		return held{}, err
 	}
-	return parsePeers(text)
+	return parseDevice(text)
+}
+
+// own implements table.
+func (t *ipcTable) own(key wgtypes.Key, port int) error {
+	return inUse(t.dev.IpcSet(fmt.Sprintf("private_key=%x\nlisten_port=%d\n", key[:], port)))
 }
 
 // listenPort returns the UDP port the device is bound to.
 func (t *ipcTable) listenPort() (int, error) {
-	text, err := t.dev.IpcGet()
-	if err != nil {
-		return 0, err
+	h, err := t.read()
+	if err == nil && h.port == 0 {
+		err = errors.New("device has no UDP port")
 	}
-	for line := range strings.Lines(text) {
-		if v, ok := strings.CutPrefix(line, "listen_port="); ok {
-			return strconv.Atoi(strings.TrimSpace(v))
-		}
-	}
-	return 0, errors.New("device has no UDP port")
+	return h.port, err
 }
 
-// parsePeers reads the peers out of a device's answer to "get".
-func parsePeers(text string) ([]PeerState, error) {
-	var peers []PeerState
+// parseDevice reads a device's answer to "get".
+func parseDevice(text string) (held, error) {
+	var h held
 	for line := range strings.Lines(text) {
 		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
 		if !ok {
 			continue
 		}
 		if key == "public_key" {
-			peers = append(peers, PeerState{})
+			h.peers = append(h.peers, heldPeer{})
 		}
-		if len(peers) == 0 {
-			continue // still about the device itself
+		var err error
+		if n := len(h.peers); n == 0 { // still about the device itself
+			err = h.parse(key, value)
+		} else {
+			err = h.peers[n-1].parse(key, value)
 		}
-		if err := peers[len(peers)-1].parse(key, value); err != nil {
-			return nil, fmt.Errorf("read %s: %w", key, err)
+		if err != nil {
+			return held{}, fmt.Errorf("read %s: %w", key, err)
 		}
 	}
-	return peers, nil
+	return h, nil
+}
+
+// parse takes over one line about the device. Lines of no interest here are skipped.
+func (h *held) parse(key, value string) (err error) {
+	switch key {
+	case "private_key":
+		err = parseKey(&h.key, value)
+	case "listen_port":
+		h.port, err = strconv.Atoi(value)
+	}
+	return err
+}
+
+// parseKey reads a key in hexadecimal.
+func parseKey(key *wgtypes.Key, value string) error {
+	if len(value) != 2*wgtypes.KeyLen {
+		return fmt.Errorf("%d hex digits, want %d", len(value), 2*wgtypes.KeyLen)
+	}
+	_, err := hex.Decode(key[:], []byte(value))
+	return err
 }
 
 // parse takes over one line about a peer. Lines of no interest here are skipped.
-func (p *PeerState) parse(key, value string) (err error) {
+func (p *heldPeer) parse(key, value string) (err error) {
 	switch key {
 	case "public_key":
-		if len(value) != 2*wgtypes.KeyLen {
-			return fmt.Errorf("%d hex digits, want %d", len(value), 2*wgtypes.KeyLen)
-		}
-		_, err = hex.Decode(p.PublicKey[:], []byte(value))
+		err = parseKey(&p.PublicKey, value)
+	case "preshared_key":
+		err = parseKey(&p.psk, value)
 	case "endpoint":
 		p.Endpoint, err = netip.ParseAddrPort(value)
 		p.Endpoint = unmap(p.Endpoint)

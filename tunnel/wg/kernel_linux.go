@@ -49,9 +49,13 @@ func openKernel(c Config) (_ *device, err error) {
 		return nil, fmt.Errorf("read UDP port: %w", err)
 	}
 	d.port = state.ListenPort
-	w := watchLink(link, c)
+	h := &hostLink{index: link.Attrs().Index, config: c}
+	w, err := watchLink(h, nil)
+	if err != nil {
+		return nil, err
+	}
 	d.undo.add(w.stop)
-	d.done = w.gone
+	d.done, d.changed, d.repair = w.gone, w.changed, h.repair
 	d.table, d.net = t, &hostNetwork{name: c.Name, address: c.Address, done: d.done}
 	return d, nil
 }

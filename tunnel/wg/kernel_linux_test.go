@@ -4,7 +4,10 @@ package wg_test
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -88,6 +91,57 @@ func TestKernelCyclesLeaveNothing(t *testing.T) {
 func TestKernelListenIsForTheTunnelOnly(t *testing.T) {
 	if insideKernel(t) {
 		testListenIsForTheTunnelOnly(t, wg.Kernel)
+	}
+}
+
+func TestKernelRepairHost(t *testing.T) {
+	if insideKernel(t) {
+		testRepairHost(t, wg.Kernel)
+	}
+}
+
+func TestKernelRepairLeavesOthers(t *testing.T) {
+	if insideKernel(t) {
+		testRepairLeavesOthers(t, wg.Kernel)
+	}
+}
+
+func TestKernelRenamed(t *testing.T) {
+	if insideKernel(t) {
+		testRenamed(t, wg.Kernel)
+	}
+}
+
+func TestKernelMovedAway(t *testing.T) {
+	if insideKernel(t) {
+		testMovedAway(t, wg.Kernel)
+	}
+}
+
+// TestKernelRepairPortTakenWhileDown takes the UDP port while the link, and its socket, are down.
+func TestKernelRepairPortTakenWhileDown(t *testing.T) {
+	if !insideKernel(t) {
+		return
+	}
+	engine, agent := pair(t, wg.Kernel)
+	at := serve(t, agent, agentIP, echo)
+	run(t, "ip", "link", "set", "engine0", "down")
+	taken, err := net.ListenPacket("udp", fmt.Sprintf(":%d", engine.ListenPort()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for range 3 {
+		if got, err := engine.Repair(); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatalf("repaired %q, %v; want %v", got, err, syscall.EADDRINUSE)
+		}
+	}
+	taken.Close()
+	if _, err := engine.Repair(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ping(dial(t, engine, at), soon); err != nil {
+		t.Error(err)
 	}
 }
 

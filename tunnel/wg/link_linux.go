@@ -95,9 +95,8 @@ func bringUp(link netlink.Link, c Config) error {
 	if err := netlink.LinkSetIP6AddrGenMode(link, noAddress); err != nil && hasIPv6() {
 		return fmt.Errorf("turn IPv6 addresses off: %w", err)
 	}
-	address := &netlink.Addr{IPNet: &net.IPNet{IP: c.Address.AsSlice(), Mask: net.CIDRMask(32, 32)}}
-	if err := netlink.AddrReplace(link, address); err != nil {
-		return fmt.Errorf("set address %s: %w", c.Address, err)
+	if err := setAddress(link, c); err != nil {
+		return err
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("take link up (UDP port %d): %w", c.ListenPort, err)
@@ -105,21 +104,34 @@ func bringUp(link netlink.Link, c Config) error {
 	return setRoute(link, c)
 }
 
+// setAddress gives a link its address.
+func setAddress(link netlink.Link, c Config) error {
+	address := &netlink.Addr{IPNet: &net.IPNet{IP: c.Address.AsSlice(), Mask: net.CIDRMask(32, 32)}}
+	if err := netlink.AddrReplace(link, address); err != nil {
+		return fmt.Errorf("set address %s: %w", c.Address, err)
+	}
+	return nil
+}
+
 // setRoute routes to the link what Config says. A link that goes down loses its route.
 func setRoute(link netlink.Link, c Config) error {
 	if !c.Route.IsValid() {
 		return nil
 	}
-	route := &netlink.Route{
-		LinkIndex: link.Attrs().Index,
+	if err := netlink.RouteReplace(route(link.Attrs().Index, c)); err != nil {
+		return fmt.Errorf("set route %s: %w", c.Route, err)
+	}
+	return nil
+}
+
+// route is the one that Config says, to a link.
+func route(link int, c Config) *netlink.Route {
+	return &netlink.Route{
+		LinkIndex: link,
 		Scope:     netlink.SCOPE_LINK,
 		Src:       c.Address.AsSlice(),
 		Dst:       &net.IPNet{IP: c.Route.Addr().AsSlice(), Mask: net.CIDRMask(c.Route.Bits(), 32)},
 	}
-	if err := netlink.RouteReplace(route); err != nil {
-		return fmt.Errorf("set route %s: %w", c.Route, err)
-	}
-	return nil
 }
 
 // hasIPv6 reports whether the kernel speaks IPv6 at all.

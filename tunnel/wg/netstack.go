@@ -3,6 +3,7 @@ package wg
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
 	wgdevice "golang.zx2c4.com/wireguard/device"
@@ -23,6 +24,13 @@ const (
 	startBuffer   = 1 << 20
 	maxSendBuffer = 6 << 20
 	maxReadBuffer = 8 << 20
+
+	// Loss is common where agents are, and a terminal must not wait for what the stack's own
+	// limit of two minutes between two repetitions allows: a line that is back is used within
+	// two seconds by connections that are open. The stack gives up a peer whose window stays shut and who answers no probe
+	// after about as long as ever, a quarter of an hour.
+	maxRepeat  = 2 * time.Second
+	maxRepeats = uint64(15 * time.Minute / maxRepeat)
 )
 
 // openNetstack opens an interface that lives in this process: WireGuard on a UDP socket, and a
@@ -57,8 +65,9 @@ func openNetstack(c Config) (_ *device, err error) {
 }
 
 // newStack makes a stack that speaks IPv4, TCP and UDP only, tuned for keystrokes first: no Nagle
-// delay, selective acknowledgements, and plain recovery, for the stack's RACK sees loss where
-// packets merely came in another order.
+// delay, selective acknowledgements, RACK-TLP (RFC 8985), which finds a lost repetition and a lost
+// end without a timeout, and timeouts that stay short. The stack takes an old timestamp's age for
+// a round trip when both directions lose packets, and its timeouts grow by that.
 func newStack() (*stack.Stack, error) {
 	s := stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
@@ -66,11 +75,12 @@ func newStack() (*stack.Stack, error) {
 		HandleLocal:        true,
 	})
 	sack, delay, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPDelayEnabled(false), tcpip.TCPModerateReceiveBufferOption(true)
-	var recovery tcpip.TCPRecovery
+	recovery := tcpip.TCPRACKLossDetection
+	repeat, repeats := tcpip.TCPMaxRTOOption(maxRepeat), tcpip.TCPMaxRetriesOption(maxRepeats)
 	congestion := tcpip.CongestionControlOption("reno")
 	read := tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: startBuffer, Max: maxReadBuffer}
 	send := tcpip.TCPSendBufferSizeRangeOption{Min: minBuffer, Default: startBuffer, Max: maxSendBuffer}
-	for _, o := range []tcpip.SettableTransportProtocolOption{&sack, &delay, &moderate, &recovery, &congestion, &read, &send} {
+	for _, o := range []tcpip.SettableTransportProtocolOption{&sack, &delay, &moderate, &recovery, &repeat, &repeats, &congestion, &read, &send} {
 		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
 			s.Destroy()
 			return nil, fmt.Errorf("set %T: %w", o, stackError(err))

@@ -2,8 +2,10 @@ package wg_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -78,6 +80,32 @@ func TestNetstackTransfer(t *testing.T) {
 	}
 }
 
+// returned sends noise to an echo and compares what comes back.
+func returned(ctx context.Context, engine *wg.Interface, at netip.AddrPort, seed byte, size int64) error {
+	c, err := engine.DialTCP(ctx, at)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := c.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	var both errgroup.Group
+	both.Go(func() error { _, err := io.CopyN(c, noise(seed), size); return err })
+	got, want := sha256.New(), sha256.New()
+	both.Go(func() error { _, err := io.CopyN(got, c, size); return err })
+	_, _ = io.CopyN(want, noise(seed), size)
+	if err := both.Wait(); err != nil {
+		return err
+	}
+	if !bytes.Equal(got.Sum(nil), want.Sum(nil)) {
+		return fmt.Errorf("%v sent back something else", at)
+	}
+	return nil
+}
+
 // TestNetstackManyPeers moves data of several peers at once through one device.
 func TestNetstackManyPeers(t *testing.T) {
 	const size = 4 << 20
@@ -89,25 +117,7 @@ func TestNetstackManyPeers(t *testing.T) {
 		at := serve(t, agent, addressOf(n), echo)
 		admit(t, engine, agent, addressOf(n), psk)
 		call(t, agent, engine, psk)
-		transfers.Go(func() error {
-			c, err := engine.DialTCP(within(t, soon), at)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			var both errgroup.Group
-			both.Go(func() error { _, err := io.CopyN(c, noise(byte(n)), size); return err })
-			got, want := sha256.New(), sha256.New()
-			both.Go(func() error { _, err := io.CopyN(got, c, size); return err })
-			_, _ = io.CopyN(want, noise(byte(n)), size)
-			if err := both.Wait(); err != nil {
-				return err
-			}
-			if !bytes.Equal(got.Sum(nil), want.Sum(nil)) {
-				return errors.New("a peer got back something else")
-			}
-			return nil
-		})
+		transfers.Go(func() error { return returned(within(t, 2*soon), engine, at, byte(n), size) })
 	}
 	if err := transfers.Wait(); err != nil {
 		t.Error(err)

@@ -155,6 +155,10 @@ func appendPeer(b *driver.ConfigBuilder, c change) error {
 			return fmt.Errorf("endpoint %s: %w", c.peer.Endpoint, err)
 		}
 	}
+	if !c.peer.AllowedIP.IsValid() {
+		b.AppendPeer(&p)
+		return nil
+	}
 	p.AllowedIPsCount = 1
 	ip := driver.AllowedIP{AddressFamily: windows.AF_INET, Cidr: 32}
 	copy(ip.Address[:], c.peer.AllowedIP.AsSlice())
@@ -163,15 +167,16 @@ func appendPeer(b *driver.ConfigBuilder, c change) error {
 	return nil
 }
 
-// list implements table.
-func (t *ntTable) list() (peers []PeerState, err error) {
+// read implements table.
+func (t *ntTable) read() (is held, err error) {
 	err = t.adapter.with(func(h *driver.Adapter) error {
 		state, err := h.Configuration()
 		if err != nil {
 			return wrapped("read the adapter", err)
 		}
+		is.key, is.port = wgtypes.Key(state.PrivateKey), int(state.ListenPort)
 		// Behind the last peer there is no memory to point to.
-		for p := (*driver.Peer)(nil); len(peers) < int(state.PeerCount); peers = append(peers, ntPeer(p)) {
+		for p := (*driver.Peer)(nil); len(is.peers) < int(state.PeerCount); is.peers = append(is.peers, ntPeer(p)) {
 			if p == nil {
 				p = state.FirstPeer()
 			} else {
@@ -180,12 +185,26 @@ func (t *ntTable) list() (peers []PeerState, err error) {
 		}
 		return nil
 	})
-	return peers, err
+	return is, err
+}
+
+// own implements table.
+func (t *ntTable) own(key wgtypes.Key, port int) error {
+	var b driver.ConfigBuilder
+	b.AppendInterface(&driver.Interface{
+		Flags:      driver.InterfaceHasPrivateKey | driver.InterfaceHasListenPort,
+		PrivateKey: key,
+		ListenPort: uint16(port), //nolint:gosec // a port that the driver told
+	})
+	return t.adapter.with(func(h *driver.Adapter) error {
+		return wrapped("configure the adapter", h.SetConfiguration(b.Interface()))
+	})
 }
 
 // ntPeer takes over what the driver knows of a peer.
-func ntPeer(p *driver.Peer) PeerState {
-	s := PeerState{PublicKey: wgtypes.Key(p.PublicKey)}
+func ntPeer(p *driver.Peer) heldPeer {
+	s := heldPeer{psk: wgtypes.Key(p.PresharedKey)}
+	s.PublicKey = wgtypes.Key(p.PublicKey)
 	s.ReceivedBytes, s.SentBytes = int64(p.RxBytes), int64(p.TxBytes) //nolint:gosec // nobody sends so many
 	if p.LastHandshake != 0 {
 		s.LastHandshake = time.Unix(0, (int64(p.LastHandshake)-fileTimeUnix)*100) //nolint:gosec // good until the year 2262
@@ -193,9 +212,20 @@ func ntPeer(p *driver.Peer) PeerState {
 	if at := p.Endpoint.AddrPort(); at.IsValid() {
 		s.Endpoint = unmap(at)
 	}
-	if p.AllowedIPsCount > 0 { // this package gives a peer one
-		ip := p.FirstAllowedIP()
-		s.AllowedIPs = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte(ip.Address[:4])), int(ip.Cidr))}
+	for ip := (*driver.AllowedIP)(nil); len(s.AllowedIPs) < int(p.AllowedIPsCount); s.AllowedIPs = append(s.AllowedIPs, ntAllowed(ip)) {
+		if ip == nil {
+			ip = p.FirstAllowedIP()
+		} else {
+			ip = ip.NextAllowedIP()
+		}
 	}
 	return s
+}
+
+// ntAllowed takes over what the driver lets a peer have.
+func ntAllowed(ip *driver.AllowedIP) netip.Prefix {
+	if ip.AddressFamily == windows.AF_INET {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte(ip.Address[:4])), int(ip.Cidr))
+	}
+	return netip.PrefixFrom(netip.AddrFrom16(ip.Address), int(ip.Cidr))
 }

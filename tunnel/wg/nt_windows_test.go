@@ -161,6 +161,62 @@ func TestNTManyPeers(t *testing.T) {
 	}
 }
 
+// TestNTRepair changes the adapter behind the interface's back.
+func TestNTRepair(t *testing.T) {
+	f := newFake(t)
+	i := openOn(t, f.open())
+	if i.Changed() != nil {
+		t.Error("there is news of the adapter")
+	}
+	only := Peer{PublicKey: wgtypes.Key{8}} // for the handshake
+	for _, p := range []Peer{only, ntPeer1} {
+		if err := i.AddPeer(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repaired := func(want ...string) {
+		t.Helper()
+		got, err := i.Repair()
+		if err != nil || len(got) != len(want) {
+			t.Fatalf("repaired %q, %v; want %q", got, err, want)
+		}
+		for n := range want {
+			if !strings.Contains(got[n], want[n]) {
+				t.Errorf("repaired %q, want %q", got[n], want[n])
+			}
+		}
+	}
+	repaired()
+	stranger, moved := Peer{PublicKey: wgtypes.Key{9}, AllowedIP: ntPeer1.AllowedIP}, only
+	moved.AllowedIP = ntConfig.Address
+	bare := ntPeer1
+	bare.PresharedKey = noKey
+	for _, c := range []struct {
+		change change
+		want   string
+	}{
+		{change{peer: stranger}, "was added by somebody else"},
+		{change{peer: ntPeer1, remove: true}, "was missing"},
+		{change{peer: moved}, "had addresses [127.0.0.2/32]"},
+		{change{peer: bare}, "had another preshared key"},
+	} {
+		if err := i.table.set(false, []change{c.change}); err != nil {
+			t.Fatal(err)
+		}
+		repaired(c.want)
+		repaired()
+	}
+	if err := i.table.own(wgtypes.Key{7}, i.port); err != nil {
+		t.Fatal(err)
+	}
+	repaired("The private key was another")
+	if err := i.table.own(i.private, 1); err != nil {
+		t.Fatal(err)
+	}
+	repaired("Its UDP port was 1: it is 40000 again.")
+	repaired()
+}
+
 // TestNTListens listens before there is a peer.
 func TestNTListens(t *testing.T) {
 	f := newFake(t)

@@ -23,7 +23,11 @@ type device struct {
 	net   network
 	allow func(from netip.Addr, ports []Allowed) error // nil without a filter
 	done  chan struct{}                                // closed by the backend when the device is gone
-	undo  undo
+	// repair puts right what the host has of the interface, and changed receives when somebody
+	// changed that. Both are nil where the host has nothing.
+	repair  func() (repaired []string, err error)
+	changed <-chan struct{}
+	undo    undo
 }
 
 // Open brings a WireGuard interface up, without peers. A UDP port that is taken is
@@ -40,8 +44,9 @@ func Open(ctx context.Context, c Config) (*Interface, error) {
 	}
 	return &Interface{
 		mode: mode, reason: reason, name: c.Name, port: d.port, address: c.Address,
-		public: c.PrivateKey.PublicKey(), table: d.table, net: d.net, allow: d.allow, done: d.done, undo: d.undo,
-		peer: make(map[wgtypes.Key]netip.Addr),
+		private: c.PrivateKey, public: c.PrivateKey.PublicKey(),
+		table: d.table, net: d.net, allow: d.allow, done: d.done, undo: d.undo, repair: d.repair, changed: d.changed,
+		asked: make(map[wgtypes.Key]Peer), owner: make(map[netip.Addr]wgtypes.Key),
 	}, nil
 }
 

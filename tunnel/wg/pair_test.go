@@ -92,9 +92,15 @@ func admit(t testing.TB, engine, agent *wg.Interface, ip netip.Addr, psk wgtypes
 // call adds engine to agent, as the agent does it, which starts the handshake.
 func call(t testing.TB, agent, engine *wg.Interface, psk wgtypes.Key) {
 	t.Helper()
+	callAt(t, agent, engine, endpointOf(engine), psk)
+}
+
+// callAt is call with another way to the engine.
+func callAt(t testing.TB, agent, engine *wg.Interface, way netip.AddrPort, psk wgtypes.Key) {
+	t.Helper()
 	err := agent.AddPeer(wg.Peer{
 		PublicKey: engine.PublicKey(), PresharedKey: psk, AllowedIP: engineIP,
-		Endpoint: endpointOf(engine), Keepalive: 25 * time.Second,
+		Endpoint: way, Keepalive: 25 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)

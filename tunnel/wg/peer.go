@@ -13,7 +13,7 @@ import (
 type Peer struct {
 	PublicKey    wgtypes.Key
 	PresharedKey wgtypes.Key    // zero means none
-	AllowedIP    netip.Addr     // the one IPv4 address that is the peer's, a /32
+	AllowedIP    netip.Addr     // the one IPv4 address that is the peer's, a /32; zero means none: only the handshake passes
 	Endpoint     netip.AddrPort // where to send; zero means: learn it from the peer's first packet
 	Keepalive    time.Duration  // whole seconds; zero means none
 }
@@ -34,6 +34,19 @@ type change struct {
 	remove bool
 }
 
+// held is what a device holds.
+type held struct {
+	key   wgtypes.Key // this end's, private
+	port  int
+	peers []heldPeer
+}
+
+// heldPeer is a peer as a device holds it.
+type heldPeer struct {
+	PeerState
+	psk wgtypes.Key
+}
+
 // AddPeer adds one peer and touches no other. A peer that is there already is removed first, so
 // that nothing of its old session lives on. The same AllowedIP for two peers is an error.
 func (i *Interface) AddPeer(p Peer) error {
@@ -43,62 +56,85 @@ func (i *Interface) AddPeer(p Peer) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	var changes []change
-	for key, ip := range i.peer {
-		if ip == p.AllowedIP && key != p.PublicKey {
-			return fmt.Errorf("add peer %s: address %s belongs to peer %s", p.PublicKey, ip, key)
-		}
+	if key, ok := i.owner[p.AllowedIP]; ok && key != p.PublicKey {
+		return fmt.Errorf("add peer %s: address %s belongs to peer %s", p.PublicKey, p.AllowedIP, key)
 	}
-	if _, ok := i.peer[p.PublicKey]; ok {
+	if _, ok := i.asked[p.PublicKey]; ok {
 		changes = append(changes, change{peer: Peer{PublicKey: p.PublicKey}, remove: true})
 	}
 	if err := i.setLocked(false, append(changes, change{peer: p})); err != nil {
 		// Half a peer is worse than none.
 		undone := i.setLocked(false, []change{{peer: Peer{PublicKey: p.PublicKey}, remove: true}})
-		delete(i.peer, p.PublicKey)
+		i.forgetLocked(p.PublicKey)
 		return fmt.Errorf("add peer %s: %w", p.PublicKey, errors.Join(err, undone))
 	}
-	i.peer[p.PublicKey] = p.AllowedIP
+	i.rememberLocked(p)
 	return nil
 }
 
 // RemovePeer removes one peer and touches no other; from then on no packet passes. An unknown
-// peer is no error, and neither is an interface that is gone.
+// peer is no error, and neither is an interface that is gone. When it fails, [Interface.Repair]
+// will try again.
 func (i *Interface) RemovePeer(key wgtypes.Key) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.alive() != nil {
 		return nil
 	}
+	i.forgetLocked(key)
 	err := i.setLocked(false, []change{{peer: Peer{PublicKey: key}, remove: true}})
 	if err != nil {
 		return fmt.Errorf("remove peer %s: %w", key, err)
 	}
-	delete(i.peer, key)
 	return nil
 }
 
-// SetPeers makes peers the whole set, for the start of a program. Every session ends.
+// SetPeers makes peers the whole set, for the start of a program. Every session ends. When it
+// fails while the interface is open, there are to be no peers, and [Interface.Repair] removes what
+// the device still has.
 func (i *Interface) SetPeers(peers []Peer) error {
 	changes := make([]change, 0, len(peers))
-	byKey := make(map[wgtypes.Key]netip.Addr, len(peers))
+	byKey := make(map[wgtypes.Key]bool, len(peers))
 	byIP := make(map[netip.Addr]bool, len(peers))
 	for _, p := range peers {
 		if err := i.checkPeer(p); err != nil {
 			return fmt.Errorf("set peer %s: %w", p.PublicKey, err)
 		}
-		if _, ok := byKey[p.PublicKey]; ok || byIP[p.AllowedIP] {
+		if byKey[p.PublicKey] || byIP[p.AllowedIP] {
 			return fmt.Errorf("set peer %s: key or address %s is there twice", p.PublicKey, p.AllowedIP)
 		}
-		byKey[p.PublicKey], byIP[p.AllowedIP] = p.AllowedIP, true
+		byKey[p.PublicKey] = true
+		if p.AllowedIP.IsValid() {
+			byIP[p.AllowedIP] = true
+		}
 		changes = append(changes, change{peer: p})
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	clear(i.asked)
+	clear(i.owner)
 	if err := i.setLocked(true, changes); err != nil {
 		return fmt.Errorf("set %d peers: %w", len(peers), err)
 	}
-	i.peer = byKey
+	for _, p := range peers {
+		i.rememberLocked(p)
+	}
 	return nil
+}
+
+// rememberLocked takes note of a peer that the device has from now on.
+func (i *Interface) rememberLocked(p Peer) {
+	i.forgetLocked(p.PublicKey)
+	i.asked[p.PublicKey] = p
+	if p.AllowedIP.IsValid() {
+		i.owner[p.AllowedIP] = p.PublicKey
+	}
+}
+
+// forgetLocked takes note that the device has, or is to have, a peer no more.
+func (i *Interface) forgetLocked(key wgtypes.Key) {
+	delete(i.owner, i.asked[key].AllowedIP)
+	delete(i.asked, key)
 }
 
 // Peers returns every peer, in no particular order. It reads the whole device, which takes about
@@ -107,9 +143,13 @@ func (i *Interface) Peers() ([]PeerState, error) {
 	if err := i.alive(); err != nil {
 		return nil, fmt.Errorf("list peers: %w", err)
 	}
-	peers, err := i.table.list()
+	h, err := i.table.read()
 	if err != nil {
 		return nil, fmt.Errorf("list peers: %w", err)
+	}
+	peers := make([]PeerState, 0, len(h.peers))
+	for _, p := range h.peers {
+		peers = append(peers, p.PeerState)
 	}
 	return peers, nil
 }
@@ -132,7 +172,7 @@ func (i *Interface) checkPeer(p Peer) error {
 		return errors.New("public key is missing")
 	case p.PublicKey == i.public:
 		return errors.New("this is the key of this end")
-	case !p.AllowedIP.Is4() || p.AllowedIP.IsUnspecified():
+	case p.AllowedIP != netip.Addr{} && (!p.AllowedIP.Is4() || p.AllowedIP.IsUnspecified()):
 		return fmt.Errorf("address %q: want an IPv4 address", p.AllowedIP)
 	case p.AllowedIP == i.address:
 		return fmt.Errorf("address %s is the one of this end", p.AllowedIP)

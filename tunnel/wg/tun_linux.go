@@ -35,7 +35,8 @@ func openTUN(ctx context.Context, c Config) (_ *device, err error) {
 	if err := checkOverlap(c); err != nil {
 		return nil, err
 	}
-	if d.port, err = (&ipcTable{dev: dev}).start(c); err != nil {
+	inside := &ipcTable{dev: dev}
+	if d.port, err = inside.start(c); err != nil {
 		return nil, err
 	}
 	socket, err := listenControl(ctx, c.Name, dev)
@@ -48,11 +49,17 @@ func openTUN(ctx context.Context, c Config) (_ *device, err error) {
 		return nil, fmt.Errorf("open WireGuard control: %w", err)
 	}
 	d.undo.add(client.Close)
-	t := &controlTable{name: c.Name, client: client, repair: socket.renew}
+	t := &controlTable{name: c.Name, client: client, repair: socket.renew, inside: inside}
 	if err := bringUp(link, c); err != nil {
 		return nil, err
 	}
-	d.undo.add(watchLink(link, c).stop)
+	h := &hostLink{index: link.Attrs().Index, config: c, up: dev.Up}
+	w, err := watchLink(h, dev.Close) // a link that was moved away is lost as if it were deleted
+	if err != nil {
+		return nil, err
+	}
+	d.undo.add(w.stop)
+	d.changed, d.repair = w.changed, h.repair
 	d.table, d.net = t, &hostNetwork{name: c.Name, address: c.Address, done: d.done}
 	return d, nil
 }

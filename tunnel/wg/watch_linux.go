@@ -1,81 +1,130 @@
 package wg
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
 	"sync"
+	"syscall"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
 // linkWatch follows what others do to a link while an interface stands on it.
 type linkWatch struct {
-	link   netlink.Link
-	config Config
-	quit   chan struct{}
-	gone   chan struct{} // closed when the link was deleted, or by stop
-	work   sync.WaitGroup
+	host    *hostLink
+	news    *nl.NetlinkSocket
+	changed chan struct{} // room for one
+	gone    chan struct{} // closed when the link was deleted, or by stop
+	lost    func()        // called when the link was deleted; may be nil
+	work    sync.WaitGroup
 }
 
-// watchLink sets the route again whenever the link comes up, and closes gone when it is deleted.
-// The caller stops the watch.
-func watchLink(link netlink.Link, c Config) *linkWatch {
-	w := &linkWatch{link: link, config: c, quit: make(chan struct{}), gone: make(chan struct{})}
+// watchLink tells changed what others do to the link, its address and what is routed to it, sets
+// the route again whenever the link comes up, and closes gone when the link is deleted. The caller
+// stops the watch.
+func watchLink(h *hostLink, lost func()) (*linkWatch, error) {
+	news, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("watch the link: %w", err)
+	}
+	w := &linkWatch{host: h, news: news, changed: make(chan struct{}, 1), gone: make(chan struct{}), lost: lost}
 	w.work.Go(w.run)
-	return w
+	return w, nil
 }
 
 // stop ends the watch and waits until nothing of it is left.
 func (w *linkWatch) stop() error {
-	close(w.quit)
+	w.news.Close()
 	w.work.Wait()
 	return nil
 }
 
-// run subscribes to the kernel's news, again after it had more of them than fit.
+// run hears the kernel's news until the link is gone or the watch is stopped.
 func (w *linkWatch) run() {
 	defer close(w.gone)
-	for over := false; !over; {
-		updates, end := make(chan netlink.LinkUpdate), make(chan struct{})
-		if err := netlink.LinkSubscribe(updates, end); err != nil {
-			w.config.Logger.Error("cannot watch the link", "err", err)
-			return // an interface that cannot be watched is given up
+	// Asked at first too: the subscription tells nothing of what was before it.
+	for there := w.there(); there; {
+		messages, from, err := w.news.Receive()
+		switch {
+		case errors.Is(err, unix.ENOBUFS): // more news than fit: any may have been about the link
+			w.tell()
+			there = w.there()
+		case err != nil:
+			return
+		case from.Pid == nl.PidKernel:
+			there = w.hear(messages)
 		}
-		over = w.follow(updates)
-		close(end)
-		for range updates { // until the subscription has ended
-		}
+	}
+	if w.lost != nil {
+		w.lost()
 	}
 }
 
-// follow returns true when the link is gone or the watch is stopped, and false when the
-// subscription has ended by itself.
-func (w *linkWatch) follow(updates <-chan netlink.LinkUpdate) bool {
-	index := w.link.Attrs().Index
-	for {
-		// Asked at first too: the subscription tells nothing of what was before it.
-		if _, err := netlink.LinkByIndex(index); missing(err) {
-			return true
+// there reports whether the link is still there.
+func (w *linkWatch) there() bool {
+	_, err := netlink.LinkByIndex(w.host.index)
+	return !missing(err)
+}
+
+// hear passes on what is about the link, and reports whether it is still there.
+func (w *linkWatch) hear(messages []syscall.NetlinkMessage) bool {
+	there, about := true, false
+	for _, m := range messages {
+		switch m.Header.Type {
+		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+			info := nl.DeserializeIfInfomsg(m.Data)
+			if int(info.Index) != w.host.index {
+				continue
+			}
+			about = true
+			if m.Header.Type == unix.RTM_DELLINK {
+				there = w.there()
+			} else if info.Flags&unix.IFF_UP != 0 {
+				w.host.restoreRoute()
+			}
+		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+			about = about || int(nl.DeserializeIfAddrmsg(m.Data).Index) == w.host.index
+		case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+			about = about || w.routed(m.Data)
 		}
-		for about := false; !about; {
-			select {
-			case <-w.quit:
+	}
+	if about {
+		w.tell()
+	}
+	return there
+}
+
+// routed reports whether news of a route is about the link, or about what is routed to it: who
+// replaces a route tells only of the new one.
+func (w *linkWatch) routed(data []byte) bool {
+	attributes, err := nl.ParseRouteAttr(data[unix.SizeofRtMsg:])
+	if err != nil {
+		return true
+	}
+	want := w.host.config.Route
+	for _, a := range attributes {
+		switch a.Attr.Type {
+		case unix.RTA_OIF:
+			if int(nl.NativeEndian().Uint32(a.Value)) == w.host.index {
 				return true
-			case u, ok := <-updates:
-				if !ok {
-					return false
-				}
-				about = int(u.Index) == index && u.Header.Type == unix.RTM_DELLINK
-				if int(u.Index) == index && u.Header.Type == unix.RTM_NEWLINK && u.Flags&unix.IFF_UP != 0 {
-					w.restore()
-				}
+			}
+		case unix.RTA_DST:
+			ip, _ := netip.AddrFromSlice(a.Value)
+			if want.IsValid() && netip.PrefixFrom(ip, int(nl.DeserializeRtMsg(data).Dst_len)) == want {
+				return true
 			}
 		}
 	}
+	return false
 }
 
-// restore sets the route that the link lost when it was down.
-func (w *linkWatch) restore() {
-	if err := setRoute(w.link, w.config); err != nil {
-		w.config.Logger.Warn("cannot set the route again", "err", err)
+// tell lets whoever receives from changed know.
+func (w *linkWatch) tell() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
 	}
 }

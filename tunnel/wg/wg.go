@@ -116,12 +116,14 @@ func (c Config) checked() (Config, error) {
 	return c, nil
 }
 
-// table is the set of peers a device holds.
+// table is the set of peers a device holds, and what it is itself.
 type table interface {
 	// set makes the changes in their order, after emptying the table if replace is true.
 	set(replace bool, changes []change) error
-	// list returns every peer there is.
-	list() ([]PeerState, error)
+	// read returns what the device is and every peer there is.
+	read() (held, error)
+	// own gives the device its key and its UDP port again.
+	own(key wgtypes.Key, port int) error
 }
 
 // network is how this process reaches the inside of the tunnel.
@@ -146,19 +148,23 @@ type Interface struct {
 	name    string
 	port    int
 	address netip.Addr
+	private wgtypes.Key
 	public  wgtypes.Key
 
-	table table
-	net   network
-	allow func(from netip.Addr, ports []Allowed) error // nil unless the backend has a filter
-	done  chan struct{}                                // closed by the backend when the device is gone
+	table   table
+	net     network
+	allow   func(from netip.Addr, ports []Allowed) error // nil unless the backend has a filter
+	done    chan struct{}                                // closed by the backend when the device is gone
+	repair  func() (repaired []string, err error)        // of what the host has; nil unless it has something
+	changed <-chan struct{}                              // when somebody changed that; nil with repair
 
 	changes   atomic.Uint64 // counts changes of the peer table
 	snapshot  atomic.Pointer[snapshot]
 	refreshes singleflight.Group
 
-	mu   sync.Mutex // serialises changes, so that device and peers agree
-	peer map[wgtypes.Key]netip.Addr
+	mu    sync.Mutex           // serialises changes, so that device and peers agree
+	asked map[wgtypes.Key]Peer // the peers that there are to be, each with where it was seen last
+	owner map[netip.Addr]wgtypes.Key
 
 	closing  atomic.Bool
 	close    sync.Once

@@ -164,14 +164,21 @@ EXPORT(BOOL) WireGuardSetConfiguration(void *a, const BYTE *config, DWORD size)
 
 EXPORT(BOOL) WireGuardGetConfiguration(void *a, BYTE *config, DWORD *size)
 {
-	DWORD need = sizeof head + head.peers * sizeof *known, had = *size;
+	DWORD need = sizeof head, had = *size;
+	for (DWORD i = 0; i < head.peers; i++)
+		need += sizeof(PEER) + known[i].peer.allowed_ips * sizeof(ALLOWED_IP);
 	*size = need;
 	if (had < need) {
 		SetLastError(ERROR_MORE_DATA);
 		return FALSE;
 	}
 	memcpy(config, &head, sizeof head);
-	memcpy(config + sizeof head, known, head.peers * sizeof *known);
+	BYTE *at = config + sizeof head;
+	for (DWORD i = 0; i < head.peers; i++) {
+		DWORD length = sizeof(PEER) + known[i].peer.allowed_ips * sizeof(ALLOWED_IP);
+		memcpy(at, &known[i], length);
+		at += length;
+	}
 	return TRUE;
 }
 

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package support
+
+func kernelRelease() string { return "" }

@@ -1,0 +1,3 @@
+SELECT id, requested_at
+FROM tunnel
+WHERE ended_at IS NULL;

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package wg
+
+func portHolder(int) string { return anotherProgram }
