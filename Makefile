@@ -7,6 +7,8 @@ TESTFLAGS ?=
 # What a build calls itself, and its place in the order of releases: that of its commit.
 VERSION ?= 0.1.0
 SEQUENCE ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
+# The time that everything in a release bears.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 TOOL := go tool -modfile=.ci/tools.mod
 
 # What is tested as a Windows program.
@@ -22,7 +24,7 @@ dev: ## run the demo with live reload: a change of a .templ or .go file restarts
 	go tool templ generate --watch --proxy=https://127.0.0.1:8443 --cmd="go run ./cmd/borealis demo --data .ci/out/dev"
 
 build: agents ## build bin/borealis, with the agents for Windows and Linux inside, and the agents themselves
-	CGO_ENABLED=0 go build -trimpath -ldflags "$$(cat .ci/out/ldflags)" -o bin/ ./cmd/borealis
+	.ci/dist/engine "$$(go env GOARCH)" bin/borealis
 	cp static/downloads/files/borealis-agent-* bin/
 	cp static/downloads/files/borealis-agent-linux-amd64 bin/borealis-agent
 
@@ -30,15 +32,21 @@ agents: ## build the agents that the engine hands out
 	@mkdir -p .ci/out
 	VERSION=$(VERSION) SEQUENCE=$(SEQUENCE) .ci/dist/agents
 
-release: build ## what is published, in dist/: RELEASE_KEY=FILE signs updates, CODESIGN_CERT and CODESIGN_KEY sign programs
-	rm -rf dist && mkdir dist
-	cp bin/borealis dist/borealis-linux-amd64
-	cp static/downloads/files/borealis-agent-* dist/
-	VERSION=$(VERSION) .ci/dist/msi dist/borealis-agent-windows-amd64.exe dist/borealis-agent-windows-amd64.msi
-	cd dist && sha256sum * >SHA256SUMS
+release: agents ## what is published, in dist/: RELEASE_KEY=FILE signs updates, CODESIGN_CERT and CODESIGN_KEY sign programs
+	VERSION=$(VERSION) .ci/dist/release
+
+reproducible: ## make the release in dist/ again elsewhere, and compare every byte
+	.ci/dist/reproducible VERSION=$(VERSION) $(if $(RELEASE_KEY),RELEASE_KEY=$(abspath $(RELEASE_KEY)))
+
+test-package: ## install the release in dist/ into a clean Debian, and take it off again (root)
+	.ci/package/test
+
+test-systemd: ## run the release's package under a real systemd, in a virtual machine (root)
+	.ci/systemd/run
 
 test: ## run every test; what this machine lacks is skipped with a reason
-	go test $(RACE) $(TESTFLAGS) ./...
+	go test $(RACE) -timeout 20m $(TESTFLAGS) ./...
+	go test $(TESTFLAGS) ./.ci/sbom
 	cd .ci/browser && go test -count=1 $(TESTFLAGS) ./...
 
 test-kernel: ## run the kernel backend, and the port table and the whole job on it, in Debian's kernel under QEMU
@@ -53,6 +61,9 @@ test-windows: ## run the agent's unit tests as Windows programs, under Wine
 
 bench: ## measure speed and memory; writes docs/benchmarks.md
 	.ci/bench
+
+soak: ## what takes an hour: more of the model, more kills, and 10,000 agents; figures go to docs/benchmarks.md
+	.ci/soak
 
 lint: ## format, generated code, linters for both systems, dead code
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
@@ -71,4 +82,4 @@ fuzz: ## fuzz whatever parses bytes from outside, 20 s a target
 vendor-update: ## fetch the browser files again (maintainers only, needs npm)
 	static/vendor-update.sh
 
-.PHONY: help demo dev build agents release test test-kernel test-windows bench lint check fuzz vendor-update
+.PHONY: help demo dev build agents release reproducible test test-package test-systemd test-kernel test-windows bench soak lint check fuzz vendor-update

@@ -290,7 +290,7 @@ func TestPagesInBothThemes(t *testing.T) {
 	for _, path := range []string{
 		"/devices", "/tunnels", "/activity", "/enrolment", "/audit", "/operators", "/account", "/verify", "/login",
 		"/devices/" + d.DeviceID + "/summary", "/devices/" + d.DeviceID + "/config",
-		"/devices/" + d.DeviceID + "/powershell", "/devices/" + d.DeviceID + "/activity",
+		"/devices/" + d.DeviceID + "/powershell", "/devices/" + d.DeviceID + "/timeline", "/devices/" + d.DeviceID + "/activity",
 	} {
 		for _, theme := range []string{"light", "dark"} {
 			for _, width := range []int64{1440, 390} {

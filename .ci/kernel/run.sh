@@ -16,7 +16,6 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-cache=${BOREALIS_KERNEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/borealis/kernel}
 limit=${BOREALIS_KERNEL_TIMEOUT:-300}
 
 say() { echo "test-kernel: $*" >&2; }
@@ -36,28 +35,6 @@ check_tools() {
 		say "  apt-get install --no-install-recommends ${missing[*]}"
 		exit 2
 	fi
-}
-
-# fetch_kernel leaves the newest cloud kernel of the package lists in $cache/<package>, or keeps
-# one that is there already when there are no lists.
-fetch_kernel() {
-	local package
-	package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[^ ]*\)$/\1/p' | head -1)
-	if [ -z "$package" ]; then
-		package=$(ls "$cache" 2>/dev/null | sort -V | tail -1)
-		[ -n "$package" ] || { say "no kernel package is known; run apt-get update"; exit 1; }
-	fi
-	kernel=$cache/$package
-	[ -e "$kernel/complete" ] && return
-	say "fetching $package"
-	local new
-	new=$(mktemp -d)
-	(cd "$new" && chmod 755 . && apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg-deb -x ./*.deb tree)
-	mkdir -p "$cache"
-	rm -rf "$kernel"
-	mv "$new/tree" "$kernel"
-	touch "$kernel/complete"
-	rm -rf "$new"
 }
 
 # add copies programs into the initramfs, each with the libraries that it loads.
@@ -158,7 +135,7 @@ fi
 for job in "$@"; do
 	[ -x "${job%% *}" ] && [ "${job#* }" != "$job" ] || { say "want 'BINARY REGEXP', got '$job'"; exit 2; }
 done
-fetch_kernel
+kernel=$("$here/fetch")
 add_programs
 add_modules
 add_tests "$@"

@@ -25,6 +25,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"time"
 
 	"borealis/agent/release"
@@ -64,7 +65,10 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	m := release.Manifest{Version: *version, Sequence: *sequence, Released: time.Now().UTC().Truncate(time.Second)}
+	m := release.Manifest{Version: *version, Sequence: *sequence}
+	if m.Released, err = released(); err != nil {
+		return err
+	}
 	if m.Files, err = agents(*dir); err != nil {
 		return err
 	}
@@ -77,6 +81,20 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	_, err = fmt.Fprintf(stdout, "version %s, release %d, %d agents\n", m.Version, m.Sequence, len(m.Files))
 	return err
+}
+
+// released is the time that the manifest bears: SOURCE_DATE_EPOCH, so that a release can be
+// made again, or else now.
+func released() (time.Time, error) {
+	text := os.Getenv("SOURCE_DATE_EPOCH")
+	if text == "" {
+		return time.Now().UTC().Truncate(time.Second), nil
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH: %w", err)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
 }
 
 // agentName is what an agent's file is called.
