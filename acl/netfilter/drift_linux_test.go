@@ -22,11 +22,6 @@ func flushed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, program := range []string{"iptables-nft", "ip6tables-nft"} {
-		if got := saved(t, program); strings.Contains(got, "filter") {
-			t.Fatalf("the rules are not gone:\n%s", got)
-		}
-	}
 }
 
 // atOnce makes several changes in one transaction.
