@@ -118,17 +118,28 @@ func (m *Manager) driverFor(d store.Device, hello wire.Hello) *wire.File {
 }
 
 // reattach decides what a tunnel is worth after its agent came (back): the agent
-// still holds it, or it has lost it; or the agent holds one that ended meanwhile.
+// still holds it, or it has lost it; or the agent holds one that has ended meanwhile, or
+// is about to: what it was told of that went to the connection before.
 func (m *Manager) reattach(ctx context.Context, c *Channel, s *session) {
-	switch {
-	case s != nil && c.hello.Tunnel == s.id:
+	held := c.hello.Tunnel
+	same := s != nil && s.id == held
+	if same && !s.closing() {
 		s.agentBack()
-	case s != nil:
-		s.end(AgentLost)
+		return
 	}
-	if c.hello.Tunnel != "" && (s == nil || c.hello.Tunnel != s.id) {
-		c.send(wire.FromEngine{Stop: &wire.Stop{Tunnel: c.hello.Tunnel, Reason: string(cmp.Or(m.recorded(ctx, c.device.ID, c.hello.Tunnel), AgentLost))}})
+	if s != nil {
+		s.end(AgentLost) // which changes nothing when it is ending already
 	}
+	if held == "" {
+		return
+	}
+	why := AgentLost
+	if same {
+		why = s.why()
+	} else {
+		why = cmp.Or(m.recorded(ctx, c.device.ID, held), why)
+	}
+	c.send(wire.FromEngine{Stop: &wire.Stop{Tunnel: held, Reason: string(why)}})
 }
 
 // recorded is the reason for which a tunnel of a device has ended, by the record; "" when it has none.

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -63,6 +64,51 @@ func TestAgentsHearTheReasonOnRecord(t *testing.T) {
 	}
 	if r := r.recorded(t.Context(), other.device.ID, st.TunnelID); r != "" {
 		t.Errorf("another device hears %q", r)
+	}
+}
+
+// TestAgentThatComesBackAtTheEnd: what an agent is told of the end of its tunnel may go to a connection that is
+// dead already. When it comes back before all of that end is written down, it is told once more; else it would
+// keep the tunnel, and be too busy for the next one, until its lease ends.
+func TestAgentThatComesBackAtTheEnd(t *testing.T) {
+	t.Parallel()
+	var h *host
+	var id string
+	back := make(chan *Channel, 1)
+	r := newRig(t, func(c *Config) {
+		c.Observe.Step = func(s State, _ time.Duration) {
+			if s != Ended {
+				return
+			}
+			hello := h.hello()
+			hello.Tunnel = id
+			c, err := h.rig.Join(context.Background(), h.device, hello, "127.0.0.1", h.shown, h.ping)
+			if err != nil {
+				t.Error(err)
+			}
+			back <- c
+		}
+	})
+	h = r.join(t)
+	id = r.up(t, h, holder("nora")).TunnelID
+	if _, err := r.Disconnect(t.Context(), h.device.ID, holder("nora"), false); err != nil {
+		t.Fatal(err)
+	}
+	c := <-back
+	defer c.Leave()
+	for limit := time.After(20 * time.Second); ; {
+		select {
+		case msg := <-c.Outgoing():
+			if msg.Stop == nil {
+				continue
+			}
+			if msg.Stop.Tunnel != id || Reason(msg.Stop.Reason) != OperatorDisconnect {
+				t.Errorf("the agent is told %+v", *msg.Stop)
+			}
+			return
+		case <-limit:
+			t.Fatal("the agent keeps a tunnel that has ended")
+		}
 	}
 }
 

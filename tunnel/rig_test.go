@@ -144,20 +144,27 @@ const testNonce = "nonce-of-this-connection"
 // online connects the host's channel, holding a tunnel or none.
 func (h *host) online(holding string) {
 	h.t.Helper()
-	hello := wire.Hello{Nonce: testNonce, Hostname: h.device.Hostname, OS: "linux", Link: "netstack", Dialled: "127.0.0.1:1", Tunnel: holding}
 	if h.shown == nil {
 		h.shown = h.rig.keys.Identity
 	}
 	if h.ping == nil {
 		h.ping = func(context.Context) error { return errors.New("gone") }
 	}
-	hello.Machine = h.device.Machine
+	hello := h.hello()
+	hello.Tunnel = holding
 	c, err := h.rig.Join(h.t.Context(), h.device, hello, "127.0.0.1", h.shown, h.ping)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.channel, h.done = c, make(chan struct{})
 	go h.serve(c, h.done)
+}
+
+// hello is what the host says of itself.
+func (h *host) hello() wire.Hello {
+	return wire.Hello{
+		Nonce: testNonce, Hostname: h.device.Hostname, OS: "linux", Link: "netstack", Dialled: "127.0.0.1:1", Machine: h.device.Machine,
+	}
 }
 
 // offline drops the connection, keeps what the tunnel has, and closes it at last.
