@@ -20,6 +20,9 @@ func newTurnstile() turnstile { return turnstile{make(chan struct{}, maxTurns)} 
 
 // enter waits for a turn, which ends with the first call of leave or after a time. The error is ctx's.
 func (t turnstile) enter(ctx context.Context) (leave func(), err error) {
+	if ctx.Err() != nil { // Who has gone takes nobody's turn.
+		return nil, context.Cause(ctx)
+	}
 	select {
 	case t.turns <- struct{}{}:
 	case <-ctx.Done():
