@@ -18,6 +18,8 @@ const (
 
 	stopLimit = 30 * time.Second // which may take so long.
 
+	farewell = 3 * time.Second // After the end, for the service manager to be told of it.
+
 	birth = 500 * time.Millisecond // A program that ends so soon never ran: whoever starts the service is told.
 
 	resumed = 0x12 // PBT_APMRESUMEAUTOMATIC of winuser.h: sent at every waking.
@@ -27,8 +29,10 @@ const (
 var errLate = errors.New("the program did not end in time after it was told to")
 
 func run(name string, program func(context.Context, <-chan Event) error) error {
-	h := &host{program: program, events: make(chan Event, waiting)}
-	err := svc.Run(name, h)
+	h := &host{program: program, events: make(chan Event, waiting), over: make(chan struct{})}
+	dispatched := make(chan error, 1)
+	go func() { dispatched <- svc.Run(name, h) }()
+	err := h.dispatch(dispatched)
 	if errors.Is(err, windows.ERROR_FAILED_SERVICE_CONTROLLER_CONNECT) {
 		return fmt.Errorf("only the service manager can start a service: use \"run\" to run the agent in a window (%w)", err)
 	}
@@ -39,11 +43,29 @@ func run(name string, program func(context.Context, <-chan Event) error) error {
 type host struct {
 	program func(context.Context, <-chan Event) error
 	events  chan Event
-	err     error // Of the program.
+	err     error         // Of the program.
+	over    chan struct{} // Closed when nothing is taken any more.
+}
+
+// dispatch waits for the dispatcher, which nobody sets free again when it is told something
+// after the service has ended: its process would hold its files for ever.
+func (h *host) dispatch(dispatched <-chan error) error {
+	select {
+	case err := <-dispatched:
+		return err
+	case <-h.over:
+	}
+	select {
+	case err := <-dispatched:
+		return err
+	case <-time.After(farewell):
+		return nil
+	}
 }
 
 // Execute implements [svc.Handler].
 func (h *host) Execute(_ []string, requests <-chan svc.ChangeRequest, status chan<- svc.Status) (specific bool, code uint32) {
+	defer close(h.over)
 	network, forgetNetwork := watchNetwork()
 	defer forgetNetwork()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -45,7 +45,7 @@ func execute(h *host) *manage {
 func TestEventsReachTheProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heard []Event
-		h := &host{events: make(chan Event, waiting), program: func(ctx context.Context, events <-chan Event) error {
+		h := &host{over: make(chan struct{}), events: make(chan Event, waiting), program: func(ctx context.Context, events <-chan Event) error {
 			for {
 				select {
 				case e := <-events:
@@ -153,7 +153,7 @@ func TestHowAServiceEnds(t *testing.T) {
 	}
 	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
-			h := &host{events: make(chan Event, waiting), program: tt.program}
+			h := &host{over: make(chan struct{}), events: make(chan Event, waiting), program: tt.program}
 			m := execute(h)
 			if tt.stop {
 				<-m.running
@@ -176,4 +176,21 @@ func TestHowAServiceEnds(t *testing.T) {
 			time.Sleep(stopLimit) // A bubble ends with all that is in it.
 		})
 	}
+}
+
+// TestDispatcherThatHangs: a request that comes after the end blocks the dispatcher; the process ends all the same.
+func TestDispatcherThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &host{over: make(chan struct{})}
+		begun := time.Now()
+		close(h.over)
+		if err := h.dispatch(nil); err != nil || time.Since(begun) != farewell {
+			t.Errorf("it ends with %v after %v", err, time.Since(begun))
+		}
+		told := make(chan error, 1)
+		told <- errLate
+		if err := h.dispatch(told); !errors.Is(err, errLate) {
+			t.Errorf("a dispatcher that comes back: %v", err)
+		}
+	})
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/windows/registry"
+	"golang.org/x/sys/windows/svc"
+	"golang.org/x/sys/windows/svc/mgr"
 
 	"borealis/agent/service"
 )
@@ -33,6 +35,13 @@ func TestMain(m *testing.M) {
 
 // serve writes what it lives through to a file.
 func serve(name, file, do string) error {
+	if do == "deaf" {
+		d := make(deaf)
+		go func() { _ = svc.Run(name, d) }() // It may never come back.
+		<-d
+		time.Sleep(time.Second) // The service manager is told.
+		return nil
+	}
 	said := func(s string) { _ = os.WriteFile(file+"."+s, nil, 0o600) }
 	err := service.Run(name, func(ctx context.Context, _ <-chan service.Event) error {
 		said("up")
@@ -51,6 +60,17 @@ func serve(name, file, do string) error {
 	}
 	said("down")
 	return nil
+}
+
+// deaf is a service that hears nothing and ends by itself soon. It is closed at its end.
+type deaf chan struct{}
+
+// Execute implements [svc.Handler].
+func (d deaf) Execute(_ []string, _ <-chan svc.ChangeRequest, status chan<- svc.Status) (bool, uint32) {
+	defer close(d)
+	status <- svc.Status{State: svc.Running, Accepts: svc.AcceptStop}
+	time.Sleep(3 * time.Second)
+	return false, 0
 }
 
 // subject is a service that a test may install, and that is gone after it.
@@ -165,6 +185,37 @@ func TestServiceThatEnds(t *testing.T) {
 			t.Errorf("%s: %v", do, err)
 		}
 		exists(t, file+map[string]string{"fail": ".failed", "leave": ".down"}[do])
+	}
+}
+
+// TestStopOfAServiceThatEnds: a program that ends by itself at that moment, as an agent does
+// for its update, may not answer any more. It is stopped all the same.
+func TestStopOfAServiceThatEnds(t *testing.T) {
+	c, _ := subject(t, "deaf")
+	if _, err := service.Install(c); err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Start(t.Context(), c.Name); err != nil {
+		t.Fatal(err)
+	}
+	m, err := mgr.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Disconnect()
+	s, err := m.OpenService(c.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Control(svc.Interrogate); err != nil { // It is the last that the service takes.
+		t.Fatal(err)
+	}
+	if err := service.Stop(t.Context(), c.Name); err != nil {
+		t.Fatal(err)
+	}
+	if s := look(t, c.Name); s.Running || s.PID != 0 {
+		t.Fatalf("stopped: %+v", s)
 	}
 }
 

@@ -60,9 +60,12 @@ func stop(ctx context.Context, name string) error {
 	pid := status.ProcessId
 	gone := watchProcess(pid)
 	defer gone.close()
+	var (
+		told    bool  // Once: a service that is about to end may not bear to be told again.
+		silence error // Its answer did not come, maybe because it has just ended: its state tells.
+	)
 	late := fmt.Errorf("it did not stop within a minute: end its process, %d, in the Task Manager and try again", pid)
-	told := false // Once: a service that is about to end may not bear to be told again.
-	return await(ctx, late, func() (bool, error) {
+	err = await(ctx, late, func() (bool, error) {
 		status, err := c.Query()
 		switch {
 		case err != nil:
@@ -73,12 +76,21 @@ func stop(ctx context.Context, name string) error {
 			return false, nil
 		}
 		_, err = c.Control(svc.Stop)
-		told = err == nil
-		if err != nil && !errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) && !errors.Is(err, windows.ERROR_SERVICE_CANNOT_ACCEPT_CTRL) {
+		switch {
+		case err == nil:
+			told = true
+		case errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE), errors.Is(err, windows.ERROR_SERVICE_CANNOT_ACCEPT_CTRL):
+		case errors.Is(err, windows.ERROR_ACCESS_DENIED):
 			return false, fmt.Errorf("tell it to stop: %w", refused(err))
+		default:
+			told, silence = true, fmt.Errorf("tell it to stop: %w", err)
 		}
 		return false, nil
 	})
+	if errors.Is(err, late) {
+		return errors.Join(err, silence)
+	}
+	return err
 }
 
 // process is a process that is waited for; 0 is one that is gone or not to be seen.
