@@ -62,14 +62,15 @@ func serve(name, file, do string) error {
 	return nil
 }
 
-// deaf is a service that hears nothing and ends by itself soon. It is closed at its end.
+// deaf is a service that hears one request, and then nothing, and ends by itself soon. It is closed at its end.
 type deaf chan struct{}
 
 // Execute implements [svc.Handler].
-func (d deaf) Execute(_ []string, _ <-chan svc.ChangeRequest, status chan<- svc.Status) (bool, uint32) {
+func (d deaf) Execute(_ []string, requests <-chan svc.ChangeRequest, status chan<- svc.Status) (bool, uint32) {
 	defer close(d)
 	status <- svc.Status{State: svc.Running, Accepts: svc.AcceptStop}
-	time.Sleep(3 * time.Second)
+	<-requests
+	time.Sleep(5 * time.Second)
 	return false, 0
 }
 
@@ -208,8 +209,10 @@ func TestStopOfAServiceThatEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := s.Control(svc.Interrogate); err != nil { // It is the last that the service takes.
-		t.Fatal(err)
+	for range 2 { // The first begins its end, the second is the last that is taken.
+		if _, err := s.Control(svc.Interrogate); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := service.Stop(t.Context(), c.Name); err != nil {
 		t.Fatal(err)
