@@ -269,6 +269,10 @@ func TestMainJob(t *testing.T) {
 	if before != after || before == "" {
 		t.Errorf("terminal %q before the reload, %q after it", before, after)
 	}
+	for _, theme := range []string{"light", "dark"} {
+		do(t, ctx, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}))
+		screenshot(t, ctx, "terminal-"+theme+".png")
+	}
 	do(t, ctx,
 		chromedp.Click(id("tab-summary"), chromedp.ByQuery),
 		chromedp.WaitVisible(id("tunnel-card"), chromedp.ByQuery),
