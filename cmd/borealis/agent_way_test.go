@@ -296,12 +296,6 @@ func flap(t *testing.T, d time.Duration) {
 	}
 }
 
-func (f *fleet) online(m *machine) bool {
-	var d struct{ Online bool }
-	f.client.do(f.t.Context(), http.MethodGet, "/api/devices/"+m.device, nil, &d)
-	return d.Online
-}
-
 // sleeps stops one agent as a device does that falls asleep, and takes the cable of another one,
 // for longer than a tunnel lives without its engine. At the end both are back, without a tunnel,
 // and with nothing of what ran in it.

@@ -107,12 +107,18 @@ func (f *fleet) startEngine() {
 // startAgent starts an agent and waits until its engine sees it.
 func (f *fleet) startAgent(m *machine) {
 	f.t.Helper()
+	if m.process != nil { // What the engine sends to the one before would be lost.
+		f.eventually("the agent before to be offline", func() bool { return !f.online(m) })
+	}
 	m.process = m.host.Start(f.t, exec.Command(filepath.Join(f.bin, "borealis-agent"), "run", "--data", m.data, "--shell", "/bin/sh"))
-	f.eventually("the agent to be online", func() bool {
-		var d struct{ Online bool }
-		f.client.do(f.t.Context(), http.MethodGet, "/api/devices/"+m.device, nil, &d)
-		return d.Online
-	})
+	f.eventually("the agent to be online", func() bool { return f.online(m) })
+}
+
+// online reports whether the engine sees an agent.
+func (f *fleet) online(m *machine) bool {
+	var d struct{ Online bool }
+	f.client.do(f.t.Context(), http.MethodGet, "/api/devices/"+m.device, nil, &d)
+	return d.Online
 }
 
 // Limits of waiting, of what is not a matter of speed.

@@ -178,10 +178,6 @@ func (f *fleet) stopEngine(t *testing.T) {
 func (f *fleet) agentsOnline(t *testing.T) {
 	t.Helper()
 	for _, m := range f.agents {
-		f.eventuallyIn(longer, "the agents", func() bool {
-			var d struct{ Online bool }
-			f.client.do(t.Context(), http.MethodGet, "/api/devices/"+m.device, nil, &d)
-			return d.Online
-		})
+		f.eventuallyIn(longer, "the agents", func() bool { return f.online(m) })
 	}
 }
